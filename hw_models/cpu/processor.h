@@ -1,0 +1,126 @@
+// A logical x86-64 processor in software: Unicorn executes, everything a hypervisor can observe is
+// ours (paging, exceptions, interrupt delivery, MSRs, CPUID, time).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "core/archive.h"
+#include "core/clock.h"
+#include "core/error.h"
+#include "core/physical_memory.h"
+#include "core/x86/cpu_state.h"
+#include "hw_models/cpu/cpuid.h"
+#include "hw_models/cpu/trap.h"
+
+namespace cupel::cpu {
+
+// An event to deliver through the guest's IDT before its next instruction.
+struct Event {
+  uint8_t vector = 0;
+  x86::EventType type = x86::EventType::external_interrupt;
+  bool has_error_code = false;
+  uint32_t error_code = 0;
+  uint8_t instruction_length = 0;  // software events: RIP pushed = RIP + length
+};
+
+struct ProcessorConfig {
+  CpuidProfile profile;              // what CPUID and the feature MSRs say
+  uint64_t tsc_hz = 1'000'000'000;   // virtual TSC frequency
+  uint32_t apic_id = 0;
+};
+
+// Counters that figures and traces need; never read on a decision path.
+struct ProcessorStats {
+  uint64_t blocks = 0, code_bytes = 0, traps = 0, exits = 0, tlb_fills = 0, page_faults = 0,
+           interrupts = 0;
+};
+
+// Not thread-safe; one at a time runs. Memory and clock are borrowed and must outlive it.
+class Processor {
+ public:
+  // Runs the start-up self-check of the engine library once a process.
+  // Errors: environment when the library is not the one this build knows.
+  static Result<std::unique_ptr<Processor>> create(PhysicalMemory& memory, VirtualClock& clock,
+                                                   ProcessorConfig config);
+  virtual ~Processor() = default;
+
+  // The monitor decides about events; nullptr = none (native operation, identity memory).
+  virtual void set_monitor(Monitor* monitor) = 0;
+
+  // Executes guest instructions on the engine's fiber until the monitor says exit (or, without a
+  // monitor, until the deadline, HLT or a triple fault). Afterwards RIP and all state are exact.
+  enum class Park : uint8_t { exit, deadline, halted, shutdown };
+  virtual Park run() = 0;
+
+  // Between runs, and inside monitor calls: architectural state. Setters have the side effects
+  // hardware has inside (modes, TLB), but make no checks: the caller is VM entry, reset, restore.
+  virtual x86::GprFile& gpr() = 0;
+  virtual uint64_t rip() const = 0;
+  virtual void set_rip(uint64_t rip) = 0;
+  virtual uint64_t rflags() = 0;
+  virtual void set_rflags(uint64_t value) = 0;
+  virtual x86::Segment segment(x86::Seg s) const = 0;
+  virtual void set_segment(x86::Seg s, const x86::Segment& value) = 0;
+  virtual x86::DescriptorTable gdtr() const = 0;
+  virtual x86::DescriptorTable idtr() const = 0;
+  virtual void set_gdtr(const x86::DescriptorTable& t) = 0;
+  virtual void set_idtr(const x86::DescriptorTable& t) = 0;
+  virtual uint64_t cr(unsigned n) const = 0;  // 0, 2, 3, 4, 8
+  // Sets all three and EFER as one transition; flushes translations when paging changed.
+  virtual void set_control_registers(uint64_t cr0, uint64_t cr3, uint64_t cr4, uint64_t efer) = 0;
+  virtual void set_cr2(uint64_t value) = 0;
+  virtual void set_cr8(uint64_t value) = 0;
+  virtual uint64_t efer() const = 0;
+  virtual uint64_t dr(unsigned n) const = 0;  // 0-3, 6, 7
+  virtual void set_dr(unsigned n, uint64_t value) = 0;
+  // PDPTEs of PAE paging, loaded by MOV CR3 or by VM entry.
+  virtual std::array<uint64_t, 4> pdptes() const = 0;
+  virtual void set_pdptes(const std::array<uint64_t, 4>& values) = 0;
+  // Raw access to the processor's MSRs; false where RDMSR/WRMSR raise #GP(0).
+  virtual bool read_msr(uint32_t index, uint64_t& value) = 0;
+  virtual bool write_msr(uint32_t index, uint64_t value) = 0;
+  virtual void fxsave(uint8_t* area512) = 0;
+  virtual void fxrstor(const uint8_t* area512) = 0;
+  // Blocking by STI, MOV SS, NMI: bits of x86::interruptibility.
+  virtual uint32_t interruptibility() const = 0;
+  virtual void set_interruptibility(uint32_t bits) = 0;
+  virtual uint64_t pending_debug() const = 0;  // VMCS pending-debug-exceptions format
+  virtual void set_pending_debug(uint64_t value) = 0;
+  virtual x86::Activity activity() const = 0;
+  virtual void set_activity(x86::Activity a) = 0;
+
+  // Delivers `event` at the start of the next run(), before any instruction. Faults met on the way
+  // go through the monitor with vectoring() set.
+  virtual void inject(const Event& event) = 0;
+  // The event whose delivery was under way when the last exit happened, if any.
+  virtual std::optional<Event> vectoring() const = 0;
+
+  // The guest is interrupted at the first instruction boundary (start of a code block) at or after
+  // `when`; on_boundary() is then called. Nanoseconds::max() = never.
+  virtual void set_deadline(Nanoseconds when) = 0;
+  // Calls on_boundary() at the next instruction boundary (windows: RFLAGS.IF or blocking changed).
+  virtual void request_boundary() = 0;
+  // A window is watched for: on_boundary() is called at each boundary where guest interrupts (or
+  // NMIs) are open. Exact after STI, IRET, POPF: the first boundary at which they can be taken.
+  virtual void watch_interrupt_window(bool on) = 0;
+
+  virtual void flush_tlb() = 0;
+  virtual void flush_tlb_page(Gva linear) = 0;
+  // Memory that may hold translated code was written from outside the processor.
+  virtual void invalidate_code(Hpa start, uint64_t length) = 0;
+
+  virtual uint64_t host_tsc() const = 0;  // virtual time * tsc_hz
+  virtual uint64_t tsc_hz() const = 0;
+  virtual const CpuidProfile& profile() const = 0;
+  virtual const ProcessorStats& stats() const = 0;
+  virtual PhysicalMemory& memory() = 0;
+
+  // Whole state, for snapshots and for tests.
+  virtual x86::CpuState state() = 0;
+  virtual void set_state(const x86::CpuState& state) = 0;
+};
+
+}  // namespace cupel::cpu
