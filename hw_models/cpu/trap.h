@@ -43,6 +43,7 @@ struct Trap {
   uint8_t io_address_size = 8; // 2, 4, 8
   uint32_t msr = 0;            // rdmsr, wrmsr: ECX
   uint64_t value = 0;          // mov to CR: new value, wrmsr: EDX:EAX; the monitor may change it
+  bool reject = false;         // set by the monitor: the value is not allowed here, raise #GP(0)
   VmxInstruction vmx = VmxInstruction::none;
   uint32_t instruction_info = 0;  // VM-exit instruction-information field of the instruction
   uint64_t displacement = 0;      // of its memory operand (exit qualification)

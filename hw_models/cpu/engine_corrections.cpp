@@ -1,0 +1,126 @@
+// Corrections to libunicorn 2.1.1 by symbol interposition: functions of the same names, found
+// first by the dynamic linker. Every one states what the library does wrong and what ours does.
+// self_check() proves at start-up that they are in force.
+
+#include <dlfcn.h>
+
+#include <cstdint>
+
+#include "hw_models/cpu/engine_abi.h"
+#include "hw_models/cpu/self_check.h"
+#include "hw_models/cpu/unicorn_processor.h"
+
+namespace cupel::cpu {
+namespace {
+
+// The library's own function of this name.
+template <class Function>
+Function* original(const char* name) {
+  return reinterpret_cast<Function*>(dlsym(RTLD_NEXT, name));
+}
+
+UnicornProcessor* running() { return UnicornProcessor::current(); }
+
+void io_exit(void* env, uint32_t port, uint32_t size, uint32_t in, void* return_to) {
+  if (note_environment(env)) return;
+  cpu_vmexit_x86_64(env, svm::io, uint64_t{port & 0xffff} << 16 | size << 4 | in,
+                    reinterpret_cast<uintptr_t>(return_to));
+}
+
+}  // namespace
+}  // namespace cupel::cpu
+
+using namespace cupel;
+using namespace cupel::cpu;
+
+#define CUPEL_INTERPOSE extern "C" __attribute__((visibility("default")))
+#define CUPEL_RETURN_TO __builtin_return_address(0)
+
+// IN and OUT never reach the SVM I/O intercept. Ours always take it, with exact RIP.
+CUPEL_INTERPOSE void helper_outb_x86_64(void* env, uint32_t port, uint32_t) {
+  io_exit(env, port, 1, 0, CUPEL_RETURN_TO);
+}
+CUPEL_INTERPOSE void helper_outw_x86_64(void* env, uint32_t port, uint32_t) {
+  io_exit(env, port, 2, 0, CUPEL_RETURN_TO);
+}
+CUPEL_INTERPOSE void helper_outl_x86_64(void* env, uint32_t port, uint32_t) {
+  io_exit(env, port, 4, 0, CUPEL_RETURN_TO);
+}
+CUPEL_INTERPOSE uint64_t helper_inb_x86_64(void* env, uint32_t port) {
+  io_exit(env, port, 1, 1, CUPEL_RETURN_TO);
+  return 0;
+}
+CUPEL_INTERPOSE uint64_t helper_inw_x86_64(void* env, uint32_t port) {
+  io_exit(env, port, 2, 1, CUPEL_RETURN_TO);
+  return 0;
+}
+CUPEL_INTERPOSE uint64_t helper_inl_x86_64(void* env, uint32_t port) {
+  io_exit(env, port, 4, 1, CUPEL_RETURN_TO);
+  return 0;
+}
+
+// RDRAND has no intercept and would return the host's randomness: never deterministic. #UD.
+CUPEL_INTERPOSE uint64_t helper_rdrand_x86_64(void* env) {
+  cpu_vmexit_x86_64(env, svm::exception + x86::kUD, 0,
+                    reinterpret_cast<uintptr_t>(CUPEL_RETURN_TO));
+}
+
+// SYSCALL is an empty hook in the library. Ours does what the SDM says.
+CUPEL_INTERPOSE void helper_syscall_x86_64(void*, int length) {
+  running()->on_syscall(static_cast<uint64_t>(length),
+                        reinterpret_cast<uintptr_t>(CUPEL_RETURN_TO));
+}
+
+// IRET must end blocking by NMI.
+CUPEL_INTERPOSE void helper_iret_protected_x86_64(void* env, int shift, int next_eip) {
+  static auto* next = original<void(void*, int, int)>("helper_iret_protected_x86_64");
+  next(env, shift, next_eip);
+  if (running() != nullptr) running()->on_iret_done();
+}
+CUPEL_INTERPOSE void helper_iret_real_x86_64(void* env, int shift) {
+  static auto* next = original<void(void*, int)>("helper_iret_real_x86_64");
+  next(env, shift);
+  if (running() != nullptr) running()->on_iret_done();
+}
+
+// Guest translation is ours: paging modes, permissions, accessed/dirty, the second dimension.
+CUPEL_INTERPOSE bool x86_cpu_tlb_fill_x86_64(void* cpu, uint64_t address, int size, int access,
+                                             int mmu_index, bool probe, uintptr_t return_to) {
+  static auto* next =
+      original<bool(void*, uint64_t, int, int, int, bool, uintptr_t)>("x86_cpu_tlb_fill_x86_64");
+  if (note_cpu_object(cpu)) return next(cpu, address, size, access, mmu_index, probe, return_to);
+  return running()->on_tlb_fill(cpu, address, access, mmu_index, probe, return_to);
+}
+
+// Exit checks in mid-block rewind RIP to the start of the block. We only leave from hooks that
+// know RIP, so the checks are not needed at all.
+CUPEL_INTERPOSE void check_exit_request_x86_64(void*) {}
+
+// A second write to a page of translated code goes unnoticed: the first one makes the page
+// writable for good. Ours keep a page write-watched as long as it holds translations.
+CUPEL_INTERPOSE void tlb_protect_code_x86_64(void*, uint64_t ram_address) {
+  if (running() != nullptr) running()->set_code_page(ram_address, true);
+}
+CUPEL_INTERPOSE void tlb_unprotect_code_x86_64(void*, uint64_t ram_address) {
+  if (running() != nullptr) running()->set_code_page(ram_address, false);
+}
+CUPEL_INTERPOSE void tb_invalidate_phys_page_fast_x86_64(void* uc, void* pages, uint64_t start,
+                                                         int length, uintptr_t return_to) {
+  static auto* next = original<void(void*, void*, uint64_t, int, uintptr_t)>(
+      "tb_invalidate_phys_page_fast_x86_64");
+  auto* cpu = running();
+  if (cpu != nullptr) {
+    cpu->last_written_ram = start;
+    if (!cpu->holds_code(start) && !cpu->holds_code(start + static_cast<uint64_t>(length) - 1))
+      return;
+  }
+  next(uc, pages, start, length, return_to);
+}
+CUPEL_INTERPOSE void tlb_set_dirty_x86_64(void* cpu_object, uint64_t address) {
+  static auto* next = original<void(void*, uint64_t)>("tlb_set_dirty_x86_64");
+  auto* cpu = running();
+  if (cpu != nullptr && cpu->last_written_ram != ~0ull && cpu->holds_code(cpu->last_written_ram))
+    return;
+  next(cpu_object, address);
+}
+CUPEL_INTERPOSE void tlb_reset_dirty_by_vaddr_x86_64(void*, uint64_t, uint64_t) {}

@@ -1,0 +1,317 @@
+// From SVM exit code to Trap, to the monitor's verdict, to the native effect.
+
+#include <cstring>
+
+#include "core/x86/msr.h"
+#include "hw_models/cpu/unicorn_processor.h"
+
+namespace cupel::cpu {
+
+using x86::Gpr;
+
+void UnicornProcessor::dispatch(uint32_t code) {
+  if (code == svm::cpuid) return trap_cpuid();
+  if (code >= svm::exception && code < svm::exception + 32) {
+    const uint32_t vector = code - svm::exception;
+    if (vector == x86::kPF) return trap_page_fault();
+    if (vector == x86::kUD) return trap_undefined();
+    return trap_exception(vector);
+  }
+  if (code < svm::read_dr0) return trap_cr(code);
+  if (code < svm::exception) return trap_dr(code);
+  switch (code) {
+    case svm::intr: return boundary();
+    case svm::rdtsc: return trap_rdtsc(TrapKind::rdtsc);
+    case svm::rdtscp: return trap_rdtsc(TrapKind::rdtscp);
+    case svm::msr: return trap_msr();
+    case svm::io: return trap_io();
+    case svm::hlt: return trap_hlt();
+    case svm::invlpg: return trap_invlpg();
+    case svm::software_interrupt: return trap_software_interrupt();
+    case svm::pause: return trap_simple(TrapKind::pause);
+    case svm::rdpmc: return trap_simple(TrapKind::rdpmc);
+    case svm::invd: return trap_simple(TrapKind::invd);
+    case svm::wbinvd: return trap_simple(TrapKind::wbinvd);
+    case svm::monitor: return trap_simple(TrapKind::monitor);
+    case svm::mwait: return trap_simple(TrapKind::mwait);
+    case svm::shutdown: return triple_fault();
+    default: return trap_undefined();  // SVM's own instructions do not exist here
+  }
+}
+
+bool UnicornProcessor::exits(Trap& trap) {
+  if (!monitored_ || !monitor().on_trap(trap)) return false;
+  park(Park::exit);
+  return true;
+}
+
+void UnicornProcessor::advance(unsigned length) {
+  engine_->eip += length;
+  if ((engine_->hflags & hf::cs64) == 0) engine_->eip &= 0xffffffffu;
+  engine_->hflags &= ~hf::inhibit_irq;
+  engine_->eflags &= ~x86::rflags::RF;
+}
+
+unsigned UnicornProcessor::fetch_current(uint8_t* bytes15) {
+  const uint64_t base = (engine_->hflags & hf::cs64) != 0 ? 0 : engine_->seg[1].base;
+  const uint64_t linear = base + engine_->eip;
+  unsigned have = 0;
+  while (have < 15) {
+    const uint64_t at = linear + have;
+    const unsigned want = static_cast<unsigned>(
+        std::min<uint64_t>(15 - have, kPageSize - (at & (kPageSize - 1))));
+    const WalkResult r =
+        walk(memory_, monitor(), paging_, {Gva(at), Access::fetch, cpl() == 3, false});
+    if (r.outcome != WalkResult::Outcome::ok) break;
+    const std::byte* from = memory_.at(r.hpa, want);
+    if (from == nullptr) break;
+    std::memcpy(bytes15 + have, from, want);
+    have += want;
+  }
+  return have;
+}
+
+bool UnicornProcessor::decode_current(Instruction& out) {
+  uint8_t bytes[15];
+  const unsigned have = fetch_current(bytes);
+  const unsigned bits = (engine_->hflags & hf::cs64) != 0   ? 64
+                        : (engine_->hflags & hf::cs32) != 0 ? 32
+                                                            : 16;
+  return decoder_.decode(bits, bytes, have, out);
+}
+
+uint64_t UnicornProcessor::effective_address(const Instruction& i) const {
+  const ZydisDecodedOperand* operand = i.memory_operand();
+  if (operand == nullptr) return 0;
+  const auto& m = operand->mem;
+  uint64_t address = static_cast<uint64_t>(m.disp.has_displacement ? m.disp.value : 0);
+  if (m.base == ZYDIS_REGISTER_RIP || m.base == ZYDIS_REGISTER_EIP) {
+    address += engine_->eip + i.length();
+  } else if (const int base = gpr_number(m.base); base >= 0) {
+    address += engine_->gpr[base];
+  }
+  if (const int index = gpr_number(m.index); index >= 0) address += engine_->gpr[index] * m.scale;
+  if (i.info.address_width == 16) address &= 0xffff;
+  if (i.info.address_width == 32) address &= 0xffffffffu;
+  return address;
+}
+
+uint64_t UnicornProcessor::linear_address(const Instruction& i) const {
+  const ZydisDecodedOperand* operand = i.memory_operand();
+  const uint64_t address = effective_address(i);
+  if (operand == nullptr) return address;
+  unsigned segment = 3;
+  switch (operand->mem.segment) {
+    case ZYDIS_REGISTER_ES: segment = 0; break;
+    case ZYDIS_REGISTER_CS: segment = 1; break;
+    case ZYDIS_REGISTER_SS: segment = 2; break;
+    case ZYDIS_REGISTER_FS: segment = 4; break;
+    case ZYDIS_REGISTER_GS: segment = 5; break;
+    default: break;
+  }
+  if ((engine_->hflags & hf::cs64) != 0)
+    return segment >= 4 ? address + engine_->seg[segment].base : address;
+  return (address + engine_->seg[segment].base) & 0xffffffffu;
+}
+
+// --- exceptions -------------------------------------------------------------------------------
+
+void UnicornProcessor::trap_exception(uint32_t vector) {
+  std::optional<uint32_t> error_code;
+  if (x86::has_error_code(vector)) error_code = engine_error_code();
+  const uint64_t single_step = 1ull << 14;  // the only #DB the engine raises
+  raise(static_cast<uint8_t>(vector), error_code, vector == x86::kDB ? single_step : 0);
+}
+
+void UnicornProcessor::trap_page_fault() {
+  const FillFault fault = fill_fault_;
+  fill_fault_.kind = FillFault::Kind::none;
+  switch (fault.kind) {
+    case FillFault::Kind::physical:
+      if (!monitored_) return triple_fault();  // memory that does not exist
+      monitor().on_translation_fault(fault.refused);
+      return park(Park::exit);
+    case FillFault::Kind::non_canonical: return raise(x86::kGP, 0);
+    default: return raise_page_fault(fault.address, fault.error_code);
+  }
+}
+
+namespace {
+
+// The instructions VMX adds, by their opcode bytes after prefixes. SDM vol. 2D and 3C.
+VmxInstruction vmx_instruction(const Instruction& i) {
+  switch (i.info.mnemonic) {
+    case ZYDIS_MNEMONIC_VMCLEAR: return VmxInstruction::vmclear;
+    case ZYDIS_MNEMONIC_VMLAUNCH: return VmxInstruction::vmlaunch;
+    case ZYDIS_MNEMONIC_VMPTRLD: return VmxInstruction::vmptrld;
+    case ZYDIS_MNEMONIC_VMPTRST: return VmxInstruction::vmptrst;
+    case ZYDIS_MNEMONIC_VMREAD: return VmxInstruction::vmread;
+    case ZYDIS_MNEMONIC_VMRESUME: return VmxInstruction::vmresume;
+    case ZYDIS_MNEMONIC_VMWRITE: return VmxInstruction::vmwrite;
+    case ZYDIS_MNEMONIC_VMXOFF: return VmxInstruction::vmxoff;
+    case ZYDIS_MNEMONIC_VMXON: return VmxInstruction::vmxon;
+    case ZYDIS_MNEMONIC_INVEPT: return VmxInstruction::invept;
+    case ZYDIS_MNEMONIC_INVVPID: return VmxInstruction::invvpid;
+    case ZYDIS_MNEMONIC_VMFUNC: return VmxInstruction::vmfunc;
+    default: return VmxInstruction::none;
+  }
+}
+
+}  // namespace
+
+void UnicornProcessor::trap_undefined() {
+  Instruction i;
+  const bool decoded = decode_current(i);
+  if (decoded && monitored_) {
+    Trap trap;
+    trap.length = i.length();
+    trap.vmx = vmx_instruction(i);
+    if (i.info.mnemonic == ZYDIS_MNEMONIC_VMCALL) {
+      trap.kind = TrapKind::vmcall;
+      if (exits(trap)) return;
+    } else if (trap.vmx != VmxInstruction::none) {
+      trap.kind = TrapKind::vmx_instruction;
+      trap.instruction_info = instruction_information(i);
+      if (const auto* memory = i.memory_operand()) {
+        trap.displacement = static_cast<uint64_t>(memory->mem.disp.value);
+        trap.address = linear_address(i);
+      }
+      if (exits(trap)) return;
+    } else if (i.info.mnemonic == ZYDIS_MNEMONIC_GETSEC || i.info.mnemonic == ZYDIS_MNEMONIC_XSETBV) {
+      trap.kind = i.info.mnemonic == ZYDIS_MNEMONIC_GETSEC ? TrapKind::getsec : TrapKind::xsetbv;
+      const bool enabled = trap.kind == TrapKind::getsec
+                               ? (paging_.cr4 & x86::cr4::SMXE) != 0
+                               : (paging_.cr4 & x86::cr4::OSXSAVE) != 0;
+      if (enabled && exits(trap)) return;
+    }
+  }
+  trap_exception(x86::kUD);
+}
+
+void UnicornProcessor::trap_software_interrupt() {
+  uint8_t bytes[15];
+  const unsigned have = fetch_current(bytes);
+  unsigned at = 0;
+  while (at + 1 < have && bytes[at] != 0xcc && bytes[at] != 0xcd && bytes[at] != 0xce) ++at;
+  Event event;
+  event.type = x86::EventType::software_exception;
+  event.instruction_length = static_cast<uint8_t>(at + 1);
+  if (bytes[at] == 0xcc) {
+    event.vector = x86::kBP;
+  } else if (bytes[at] == 0xce) {
+    event.vector = x86::kOF;
+  } else {
+    event.type = x86::EventType::software_interrupt;
+    event.vector = bytes[at + 1];
+    event.instruction_length = static_cast<uint8_t>(at + 2);
+  }
+  Trap trap;
+  trap.kind = event.type == x86::EventType::software_interrupt ? TrapKind::software_interrupt
+                                                               : TrapKind::exception;
+  trap.length = event.instruction_length;
+  trap.vector = event.vector;
+  trap.type = event.type;
+  if (!exits(trap)) deliver(event);
+}
+
+// --- simple instructions ----------------------------------------------------------------------
+
+void UnicornProcessor::trap_cpuid() {
+  Trap trap;
+  trap.kind = TrapKind::cpuid;
+  trap.length = trapped_length(0xa2);
+  if (exits(trap)) return;
+  auto& r = gpr();
+  auto leaf = config_.profile.table.get(static_cast<uint32_t>(r[Gpr::rax]),
+                                        static_cast<uint32_t>(r[Gpr::rcx]));
+  if (static_cast<uint32_t>(r[Gpr::rax]) == 1) leaf.ebx = (leaf.ebx & 0xffffff) | config_.apic_id << 24;
+  r[Gpr::rax] = leaf.eax;
+  r[Gpr::rbx] = leaf.ebx;
+  r[Gpr::rcx] = leaf.ecx;
+  r[Gpr::rdx] = leaf.edx;
+  advance(trap.length);
+}
+
+void UnicornProcessor::trap_rdtsc(TrapKind kind) {
+  Trap trap;
+  trap.kind = kind;
+  trap.length = kind == TrapKind::rdtsc ? trapped_length(0x31) : 3;
+  if (exits(trap)) return;
+  const uint64_t tsc = monitor().visible_tsc(host_tsc());
+  auto& r = gpr();
+  r[Gpr::rax] = static_cast<uint32_t>(tsc);
+  r[Gpr::rdx] = tsc >> 32;
+  if (kind == TrapKind::rdtscp) r[Gpr::rcx] = static_cast<uint32_t>(tsc_aux_);
+  advance(trap.length);
+}
+
+void UnicornProcessor::trap_simple(TrapKind kind) {
+  Instruction i;
+  if (!decode_current(i)) return trap_exception(x86::kUD);
+  Trap trap;
+  trap.kind = kind;
+  trap.length = i.length();
+  if (kind == TrapKind::monitor) trap.address = gpr()[Gpr::rax];
+  if (exits(trap)) return;
+  switch (kind) {
+    case TrapKind::rdpmc: return raise(x86::kGP, 0);
+    case TrapKind::monitor:
+    case TrapKind::mwait:
+      if ((config_.profile.table.get(1, 0).ecx >> 3 & 1) == 0) return trap_exception(x86::kUD);
+      break;
+    default: break;
+  }
+  advance(trap.length);
+}
+
+void UnicornProcessor::trap_hlt() {
+  Trap trap;
+  trap.kind = TrapKind::hlt;
+  trap.length = trapped_length(0xf4);
+  if (exits(trap)) return;
+  advance(trap.length);
+  activity_ = x86::Activity::hlt;
+}
+
+void UnicornProcessor::trap_invlpg() {
+  Instruction i;
+  if (!decode_current(i)) return trap_exception(x86::kUD);
+  Trap trap;
+  trap.kind = TrapKind::invlpg;
+  trap.length = i.length();
+  trap.address = linear_address(i);
+  if (exits(trap)) return;
+  flush_tlb_page(Gva(trap.address));
+  advance(trap.length);
+}
+
+// Length of an instruction whose last opcode byte is `opcode`: nearly always without prefixes.
+uint8_t UnicornProcessor::trapped_length(uint8_t opcode) {
+  uint8_t bytes[15] = {};
+  fetch_cached(bytes);
+  const bool two = opcode != 0xf4;
+  if (two && bytes[0] == 0x0f && bytes[1] == opcode) return 2;
+  if (!two && bytes[0] == opcode) return 1;
+  Instruction i;
+  return decode_current(i) ? i.length() : (two ? 2 : 1);
+}
+
+// First two bytes at RIP through a one-entry cache of the last code page. The cache is dropped
+// with the TLB, so it is as fresh as the translation the instruction was just executed from.
+void UnicornProcessor::fetch_cached(uint8_t* bytes) {
+  const uint64_t base = (engine_->hflags & hf::cs64) != 0 ? 0 : engine_->seg[1].base;
+  const uint64_t linear = base + engine_->eip;
+  const uint64_t page = linear & ~(kPageSize - 1);
+  if (page != fetch_page_ || fetch_from_ == nullptr) {
+    const WalkResult r =
+        walk(memory_, monitor(), paging_, {Gva(linear), Access::fetch, cpl() == 3, false});
+    if (r.outcome != WalkResult::Outcome::ok) return;
+    fetch_page_ = page;
+    fetch_from_ = memory_.at(r.hpa.align_down(kPageSize), kPageSize);
+    if (fetch_from_ == nullptr) return;
+  }
+  const uint64_t offset = linear - page;
+  std::memcpy(bytes, fetch_from_ + offset, std::min<uint64_t>(2, kPageSize - offset));
+}
+
+}  // namespace cupel::cpu

@@ -1,0 +1,367 @@
+#include "hw_models/cpu/unicorn_processor.h"
+
+#include <cstring>
+#include <string>
+
+#include "hw_models/cpu/self_check.h"
+
+namespace cupel::cpu {
+namespace {
+
+// The engine's own pages, above any machine's memory (at most 1 TiB).
+constexpr uint64_t kControlBase = 1ull << 41;
+constexpr uint64_t kVmcb = kControlBase, kHostSave = kControlBase + 0x1000,
+                   kStartCode = kControlBase + 0x2000, kParkCode = kControlBase + 0x2100,
+                   kIoBitmap = kControlBase + 0x4000, kMsrBitmap = kControlBase + 0x8000;
+constexpr uint64_t kControlSize = 0x10000;
+constexpr uint32_t kTranslationBuffer = 96u << 20;  // address space; touched as needed
+constexpr uint64_t kNeverExit = 0xffff800000000001ull;
+constexpr int kReadPage = 1, kWritePage = 2, kExecPage = 4;
+constexpr int kMmuKernelSmap = 0, kMmuUser = 1;
+
+void interrupt_hook(uc_engine*, uint32_t number, void* self) {
+  static_cast<UnicornProcessor*>(self)->on_interrupt_hook(number);
+}
+void block_hook(uc_engine*, uint64_t address, uint32_t size, void* self) {
+  static_cast<UnicornProcessor*>(self)->on_block(address, size);
+}
+
+template <class T>
+void put(std::byte* at, T value) {
+  std::memcpy(at, &value, sizeof value);
+}
+
+}  // namespace
+
+thread_local UnicornProcessor* UnicornProcessor::current_ = nullptr;
+
+Result<std::unique_ptr<Processor>> Processor::create(PhysicalMemory& memory, VirtualClock& clock,
+                                                     ProcessorConfig config) {
+  CUPEL_TRY(self_check());
+  auto cpu = std::make_unique<UnicornProcessor>(memory, clock, std::move(config));
+  CUPEL_TRY(cpu->start());
+  return std::unique_ptr<Processor>(std::move(cpu));
+}
+
+UnicornProcessor::UnicornProcessor(PhysicalMemory& memory, VirtualClock& clock,
+                                   ProcessorConfig config)
+    : memory_(memory),
+      clock_(clock),
+      config_(std::move(config)),
+      identity_(memory),
+      monitor_(&identity_),
+      code_pages_(memory.size() / kPageSize) {
+  paging_.physical_bits = config_.profile.physical_bits;
+}
+
+UnicornProcessor::~UnicornProcessor() {
+  if (fiber_ && !fiber_->finished()) {
+    quitting_ = true;
+    auto* outer = std::exchange(current_, this);
+    fiber_->resume();
+    current_ = outer;
+  }
+  if (uc_ != nullptr) uc_close(uc_);
+  if (control_ != nullptr) munmap(control_, kControlSize);
+}
+
+void UnicornProcessor::set_monitor(Monitor* monitor) {
+  monitored_ = monitor != nullptr;
+  monitor_ = monitored_ ? monitor : &identity_;
+}
+
+Result<void> UnicornProcessor::start() {
+  CUPEL_TRY(open_engine());
+  prepare_vmcb();
+  fiber_ = std::make_unique<Fiber>([this] { engine_loop(); });
+  const uint64_t start = clock_.ticks();
+  auto* outer = std::exchange(current_, this);
+  fiber_->resume();  // through VMRUN to the first trap, where it parks
+  current_ = outer;
+  clock_.set_ticks(start);  // making a processor takes no virtual time
+  if (!parked_once_) {
+    return fail(ErrorKind::environment, "the engine did not enter its trap mode (VMRUN)",
+                "install libunicorn 2.1.1 as ./cupel setup does");
+  }
+  set_state(x86::CpuState::after_reset());
+  return {};
+}
+
+Result<void> UnicornProcessor::open_engine() {
+  auto check = [](uc_err e, const char* what) -> Result<void> {
+    if (e == UC_ERR_OK) return {};
+    return fail(ErrorKind::environment,
+                std::string("libunicorn: ") + what + ": " + uc_strerror(e));
+  };
+  CUPEL_TRY(check(uc_open(UC_ARCH_X86, UC_MODE_64, &uc_), "uc_open"));
+  CUPEL_TRY(check(uc_ctl_set_cpu_model(uc_, UC_CPU_X86_EPYC), "CPU model EPYC"));
+  CUPEL_TRY(check(uc_ctl_set_tcg_buffer_size(uc_, kTranslationBuffer), "translation buffer"));
+  CUPEL_TRY(check(uc_mem_map_ptr(uc_, 0, memory_.size(), UC_PROT_ALL, memory_.data()), "memory"));
+  void* control = mmap(nullptr, kControlSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                       -1, 0);
+  if (control == MAP_FAILED)
+    return fail(ErrorKind::environment, "cannot map the engine's control pages");
+  control_ = static_cast<std::byte*>(control);
+  CUPEL_TRY(check(uc_mem_map_ptr(uc_, kControlBase, kControlSize, UC_PROT_ALL, control_),
+                  "control pages"));
+  const EngineLocation at =
+      locate_engine(uc_, control_ + (kStartCode - kControlBase), kStartCode);
+  if (at.state == nullptr) {
+    return fail(ErrorKind::environment, "the engine's state was not found",
+                "install libunicorn 2.1.1 as ./cupel setup does");
+  }
+  engine_ = at.state;
+  cpu_object_ = at.cpu_object;
+  CUPEL_TRY(check(uc_ctl_exits_enable(uc_), "exits"));
+  uc_hook hook = 0;
+  CUPEL_TRY(check(uc_hook_add(uc_, &hook, UC_HOOK_INTR, reinterpret_cast<void*>(interrupt_hook),
+                              this, 1, 0),
+                  "interrupt hook"));
+  return check(uc_hook_add(uc_, &hook, UC_HOOK_BLOCK, reinterpret_cast<void*>(block_hook), this, 1,
+                           0),
+               "block hook");
+}
+
+// AMD APM vol. 2, appendix "Layout of VMCB". Everything that can be intercepted is.
+void UnicornProcessor::prepare_vmcb() {
+  std::byte* vmcb = control_;
+  std::memset(control_ + (kIoBitmap - kControlBase), 0xff, 0x3000);
+  std::memset(control_ + (kMsrBitmap - kControlBase), 0xff, 0x2000);
+  const uint32_t codes[] = {svm::rdtsc, svm::rdpmc, svm::cpuid, svm::rsm, svm::software_interrupt,
+                            svm::invd, svm::pause, svm::hlt, svm::invlpg, svm::invlpga, svm::io,
+                            svm::msr, svm::shutdown, svm::vmrun, svm::vmmcall, svm::vmload,
+                            svm::vmsave, svm::stgi, svm::clgi, svm::skinit, svm::rdtscp,
+                            svm::icebp, svm::wbinvd, svm::monitor, svm::mwait};
+  uint64_t intercepts = 0;
+  for (const uint32_t code : codes) intercepts |= 1ull << (code - 0x60);
+  put<uint32_t>(vmcb + 0x00, ~0u);  // CR reads and writes
+  put<uint32_t>(vmcb + 0x04, ~0u);  // DR reads and writes
+  put<uint32_t>(vmcb + 0x08, ~0u);  // exceptions: all, or TCG invents double faults
+  put<uint64_t>(vmcb + 0x0c, intercepts);
+  put<uint64_t>(vmcb + 0x40, kIoBitmap);
+  put<uint64_t>(vmcb + 0x48, kMsrBitmap);
+  put<uint32_t>(vmcb + 0x58, 1);  // ASID
+  auto segment = [&](size_t offset, uint16_t selector, uint16_t attributes) {
+    std::byte* s = vmcb + 0x400 + offset;
+    put(s, selector);
+    put(s + 2, attributes);
+    put<uint32_t>(s + 4, ~0u);
+  };
+  segment(0x00, 0x18, 0xc93);
+  segment(0x10, 0x10, 0xa9b);
+  segment(0x20, 0x18, 0xc93);
+  segment(0x30, 0x18, 0xc93);
+  std::byte* save = vmcb + 0x400;
+  put<uint64_t>(save + 0x0d0, 0x1500);      // EFER: SVME LMA LME
+  put<uint64_t>(save + 0x148, 0x20);        // CR4: PAE
+  put<uint64_t>(save + 0x150, 0);           // CR3: not used, the walk is ours
+  put<uint64_t>(save + 0x158, 0x80050033);  // CR0
+  put<uint64_t>(save + 0x160, 0x400);       // DR7
+  put<uint64_t>(save + 0x168, 0xffff0ff0);  // DR6
+  put<uint64_t>(save + 0x170, 2);           // RFLAGS
+  put<uint64_t>(save + 0x178, kParkCode);   // RIP
+  const uint8_t vmrun[] = {0x0f, 0x01, 0xd8};
+  std::memcpy(control_ + (kStartCode - kControlBase), vmrun, sizeof vmrun);
+  control_[kParkCode - kControlBase] = std::byte{0xf4};  // HLT
+}
+
+void UnicornProcessor::engine_loop() {
+  auto write_msr = [this](uint32_t index, uint64_t value) {
+    uc_x86_msr msr{index, value};
+    uc_reg_write(uc_, UC_X86_REG_MSR, &msr);
+  };
+  write_msr(0xc0000080, 0x1000 | 0x500);  // EFER.SVME
+  write_msr(0xc0010117, kHostSave);       // VM_HSAVE_PA
+  uint64_t rax = kVmcb;
+  uc_reg_write(uc_, UC_X86_REG_RAX, &rax);
+  while (!quitting_) {
+    const uint64_t begin = parked_once_ ? engine_->eip : kStartCode;
+    const uc_err e = uc_emu_start(uc_, begin, kNeverExit, 0, 0);
+    if (!parked_once_) return;
+    // The loop is left only on the way out; anything else is an engine failure.
+    if (!quitting_ && e != UC_ERR_OK) {
+      park_reason_ = Park::shutdown;
+      fiber_->suspend();
+    }
+  }
+}
+
+Processor::Park UnicornProcessor::run() {
+  auto* outer = std::exchange(current_, this);
+  fiber_->resume();
+  current_ = outer;
+  return park_reason_;
+}
+
+// Leaves the engine's fiber; returns when run() is called again.
+void UnicornProcessor::park(Park why) {
+  park_reason_ = why;
+  ++stats_.exits;
+  fiber_->suspend();
+  vectoring_.reset();
+}
+
+void UnicornProcessor::on_interrupt_hook(uint32_t number) {
+  ++stats_.traps;
+  if (!parked_once_) {
+    parked_once_ = true;
+    fiber_->suspend();
+  } else if (number >= kVmexitBase) {
+    dispatch(number - kVmexitBase);
+  } else {
+    trap_exception(number & 31);
+  }
+  if (!quitting_) settle();
+  if (quitting_) uc_emu_stop(uc_);
+}
+
+// After a trap: what must happen before the next guest instruction.
+void UnicornProcessor::settle() {
+  for (;;) {
+    if (quitting_) return;
+    if (injected_) {
+      const Event event = *injected_;
+      injected_.reset();
+      activity_ = x86::Activity::active;
+      deliver(event);
+      continue;
+    }
+    if (activity_ != x86::Activity::active) {
+      if (!monitored_) {
+        park(activity_ == x86::Activity::hlt ? Park::halted : Park::shutdown);
+        if (!injected_) activity_ = x86::Activity::active;
+        continue;
+      }
+      clock_.advance_to(deadline_ == Nanoseconds::max() ? clock_.now() : deadline_);
+      boundary();
+      continue;
+    }
+    if (boundary_requested_) {
+      boundary();
+      continue;
+    }
+    return;
+  }
+}
+
+bool UnicornProcessor::interrupts_open() const {
+  return (engine_->eflags & x86::rflags::IF) != 0 && (engine_->hflags & hf::inhibit_irq) == 0;
+}
+
+void UnicornProcessor::boundary() {
+  boundary_requested_ = false;
+  const bool due = clock_.ticks() >= VirtualClock::to_ticks(deadline_);
+  if (due) deadline_ = Nanoseconds::max();  // one call a deadline: the monitor arms the next
+  update_deadline();
+  if (monitored_) {
+    if (monitor().on_boundary()) park(Park::exit);
+  } else if (due) {
+    park(Park::deadline);
+  }
+}
+
+// The start of a block at or after the deadline. The block has not run; take its time back.
+void UnicornProcessor::on_block_deadline(uint64_t address, uint32_t size) {
+  const bool due = clock_.ticks() - size >= VirtualClock::to_ticks(deadline_);
+  if (!due && !boundary_requested_ && !(window_watched_ && interrupts_open())) return;
+  clock_.set_ticks(clock_.ticks() - size);
+  const bool wide = (engine_->hflags & hf::cs64) != 0;
+  engine_->eip = wide ? address : (address - engine_->seg[1].base) & 0xffffffffu;
+  cpu_vmexit_x86_64(engine_, svm::intr, 0, 0);
+}
+
+void UnicornProcessor::update_deadline() {
+  deadline_ticks_ = boundary_requested_ || window_watched_ ? 0 : VirtualClock::to_ticks(deadline_);
+}
+void UnicornProcessor::set_deadline(Nanoseconds when) {
+  deadline_ = when;
+  update_deadline();
+}
+void UnicornProcessor::request_boundary() {
+  boundary_requested_ = true;
+  update_deadline();
+}
+void UnicornProcessor::watch_interrupt_window(bool on) {
+  window_watched_ = on;
+  update_deadline();
+}
+
+// Called by the engine for every translation it lacks. Runs under a longjmp regime: nothing with
+// a destructor may be alive when cpu_vmexit leaves.
+bool UnicornProcessor::on_tlb_fill(void* cpu_object, uint64_t address, int access, int mmu_index,
+                                   bool probe, uintptr_t return_to) {
+  const uint64_t page = address & ~(kPageSize - 1);
+  if (!parked_once_) {
+    tlb_set_page_x86_64(cpu_object, page, page, kReadPage | kWritePage | kExecPage, mmu_index,
+                        kPageSize);
+    return true;
+  }
+  if (paging_.long_mode()) {
+    const int64_t top = static_cast<int64_t>(address) >> 47;
+    if (top != 0 && top != -1) {
+      if (probe) return false;
+      fill_fault_ = {FillFault::Kind::non_canonical, address, 0, {}};
+      cpu_vmexit_x86_64(engine_, svm::exception + x86::kPF, 0, return_to);
+    }
+  }
+  ++stats_.tlb_fills;
+  const WalkRequest request{Gva(address), static_cast<Access>(access), mmu_index == kMmuUser,
+                            mmu_index == kMmuKernelSmap};
+  const WalkResult r = walk(memory_, monitor(), paging_, request);
+  if (r.outcome == WalkResult::Outcome::ok) {
+    const int protection = kReadPage | (r.writable ? kWritePage : 0) |
+                           (request.access == Access::write ? kWritePage : 0) |
+                           (r.executable ? kExecPage : 0);
+    tlb_set_page_x86_64(cpu_object, page, r.hpa.align_down(kPageSize).value(), protection,
+                        mmu_index, kPageSize);
+    return true;
+  }
+  if (probe) return false;
+  if (r.outcome == WalkResult::Outcome::page_fault) {
+    fill_fault_ = {FillFault::Kind::page_fault, address, r.error_code, {}};
+  } else {
+    fill_fault_ = {FillFault::Kind::physical, address, 0, r.refused};
+  }
+  cpu_vmexit_x86_64(engine_, svm::exception + x86::kPF, 0, return_to);
+}
+
+void UnicornProcessor::set_code_page(uint64_t ram_address, bool on) {
+  const uint64_t page = ram_address / kPageSize;
+  if (page >= code_pages_.size()) return;
+  code_pages_[page] = on;
+  // Stores to the page must come through the watch again.
+  if (on)
+    tlb_reset_dirty_x86_64(cpu_object_,
+                           reinterpret_cast<uint64_t>(memory_.data()) + page * kPageSize, kPageSize);
+}
+
+void UnicornProcessor::flush_tlb() {
+  fetch_from_ = nullptr;
+  tlb_flush_x86_64(cpu_object_);
+}
+void UnicornProcessor::flush_tlb_page(Gva linear) {
+  fetch_from_ = nullptr;
+  tlb_flush_page_x86_64(cpu_object_, linear.align_down(kPageSize).value());
+}
+
+void UnicornProcessor::invalidate_code(Hpa start, uint64_t length) {
+  if (length == 0) return;
+  const uint64_t first = start.value() / kPageSize;
+  const uint64_t last = (start.value() + length - 1) / kPageSize;
+  auto* outer = std::exchange(current_, this);
+  for (uint64_t page = first; page <= last && page < code_pages_.size(); ++page) {
+    if (!code_pages_[page]) continue;
+    tb_invalidate_phys_range_x86_64(uc_, page * kPageSize, (page + 1) * kPageSize);
+    code_pages_[page] = false;
+  }
+  current_ = outer;
+}
+
+uint64_t UnicornProcessor::host_tsc() const {
+  // ticks * hz / 4e9 without overflow: whole seconds first.
+  constexpr uint64_t kTicksPerSecond = VirtualClock::kTicksPerNanosecond * 1'000'000'000ull;
+  const uint64_t seconds = clock_.ticks() / kTicksPerSecond, rest = clock_.ticks() % kTicksPerSecond;
+  return seconds * config_.tsc_hz + rest * (config_.tsc_hz / 1'000'000) / (kTicksPerSecond / 1'000'000);
+}
+
+}  // namespace cupel::cpu

@@ -1,0 +1,249 @@
+// The processor on Unicorn: TCG's SVM intercepts as trap facility, our semantics behind them.
+//
+// One VMRUN at creation puts the engine into SVM guest mode with every intercept set; it never
+// leaves its loop again. Each trap arrives in the interrupt hook, on the engine's own fiber, with
+// RIP at the instruction; a VM exit parks the fiber there, run() resumes it.
+#pragma once
+
+#include <sys/mman.h>
+#include <unicorn/unicorn.h>
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "hw_models/cpu/decoder.h"
+#include "hw_models/cpu/engine_abi.h"
+#include "hw_models/cpu/fiber.h"
+#include "hw_models/cpu/page_walk.h"
+#include "hw_models/cpu/processor.h"
+
+namespace cupel::cpu {
+
+// Identity second dimension over physical memory: what a processor without a monitor uses.
+class IdentityMonitor final : public Monitor {
+ public:
+  explicit IdentityMonitor(PhysicalMemory& memory) : memory_(memory) {}
+  PhysicalTranslation translate(const PhysicalAccess& access) override {
+    const bool inside = memory_.contains(Hpa(access.gpa.value()), 1);
+    return {inside, Hpa(access.gpa.value()), true, true};
+  }
+
+ private:
+  PhysicalMemory& memory_;
+};
+
+class UnicornProcessor final : public Processor {
+ public:
+  UnicornProcessor(PhysicalMemory& memory, VirtualClock& clock, ProcessorConfig config);
+  ~UnicornProcessor() override;
+  Result<void> start();
+
+  void set_monitor(Monitor* monitor) override;
+  Park run() override;
+
+  x86::GprFile& gpr() override { return *reinterpret_cast<x86::GprFile*>(engine_->gpr); }
+  uint64_t rip() const override { return engine_->eip; }
+  void set_rip(uint64_t rip) override { engine_->eip = rip; }
+  uint64_t rflags() override;
+  void set_rflags(uint64_t value) override;
+  x86::Segment segment(x86::Seg s) const override;
+  void set_segment(x86::Seg s, const x86::Segment& value) override;
+  x86::DescriptorTable gdtr() const override;
+  x86::DescriptorTable idtr() const override;
+  void set_gdtr(const x86::DescriptorTable& t) override;
+  void set_idtr(const x86::DescriptorTable& t) override;
+  uint64_t cr(unsigned n) const override;
+  void set_control_registers(uint64_t cr0, uint64_t cr3, uint64_t cr4, uint64_t efer) override;
+  void set_cr2(uint64_t value) override { cr2_ = value; }
+  void set_cr8(uint64_t value) override { cr8_ = value & 15; }
+  uint64_t efer() const override { return paging_.efer; }
+  uint64_t dr(unsigned n) const override { return dr_[n]; }
+  void set_dr(unsigned n, uint64_t value) override { dr_[n] = value; }
+  std::array<uint64_t, 4> pdptes() const override { return paging_.pdptes; }
+  void set_pdptes(const std::array<uint64_t, 4>& values) override;
+  bool read_msr(uint32_t index, uint64_t& value) override;
+  bool write_msr(uint32_t index, uint64_t value) override;
+  void fxsave(uint8_t* area512) override;
+  void fxrstor(const uint8_t* area512) override;
+  uint32_t interruptibility() const override;
+  void set_interruptibility(uint32_t bits) override;
+  uint64_t pending_debug() const override { return pending_debug_; }
+  void set_pending_debug(uint64_t value) override { pending_debug_ = value; }
+  x86::Activity activity() const override { return activity_; }
+  void set_activity(x86::Activity a) override { activity_ = a; }
+
+  void inject(const Event& event) override { injected_ = event; }
+  std::optional<Event> vectoring() const override { return vectoring_; }
+  void set_deadline(Nanoseconds when) override;
+  void request_boundary() override;
+  void watch_interrupt_window(bool on) override;
+
+  void flush_tlb() override;
+  void flush_tlb_page(Gva linear) override;
+  void invalidate_code(Hpa start, uint64_t length) override;
+
+  uint64_t host_tsc() const override;
+  uint64_t tsc_hz() const override { return config_.tsc_hz; }
+  const CpuidProfile& profile() const override { return config_.profile; }
+  const ProcessorStats& stats() const override { return stats_; }
+  PhysicalMemory& memory() override { return memory_; }
+  x86::CpuState state() override;
+  void set_state(const x86::CpuState& state) override;
+
+  // --- called by the engine's hooks and corrections (engine_corrections.cpp) ---
+  static UnicornProcessor* current() { return current_; }
+  void on_interrupt_hook(uint32_t number);
+  void on_block(uint64_t address, uint32_t size) {
+    const uint64_t t = clock_.ticks() + size;
+    clock_.set_ticks(t);
+    ++stats_.blocks;
+    if (t >= deadline_ticks_) on_block_deadline(address, size);
+  }
+  bool on_tlb_fill(void* cpu_object, uint64_t address, int access, int mmu_index, bool probe,
+                   uintptr_t return_to);
+  void on_syscall(uint64_t length, uintptr_t return_to);
+  void on_iret_done() { nmi_blocked_ = false; }
+  bool holds_code(uint64_t ram_address) const {
+    const uint64_t page = ram_address / kPageSize;
+    return page < code_pages_.size() && code_pages_[page];
+  }
+  void set_code_page(uint64_t ram_address, bool on);
+  EngineState* engine() { return engine_; }
+  uint64_t last_written_ram = ~0ull;  // between a store to a watched page and its set-dirty
+
+ private:
+  friend class EngineProbe;
+
+  // unicorn_processor.cpp: life of the engine
+  Result<void> open_engine();
+  void prepare_vmcb();
+  void engine_loop();
+  void park(Park why);
+  void quit();
+  void on_block_deadline(uint64_t address, uint32_t size);
+  void settle();
+  void boundary();
+  bool interrupts_open() const;
+  void update_deadline();
+
+  // traps.cpp: SVM exit code -> Trap -> monitor -> native effect
+  void dispatch(uint32_t code);
+  bool exits(Trap& trap);  // asks the monitor; parks when it says exit
+  void trap_exception(uint32_t vector);
+  void trap_page_fault();
+  void trap_undefined();
+  void trap_software_interrupt();
+  void trap_simple(TrapKind kind);
+  void trap_cpuid();
+  void trap_rdtsc(TrapKind kind);
+  void trap_hlt();
+  void trap_io();
+  void trap_msr();
+  void trap_cr(uint32_t code);
+  void trap_dr(uint32_t code);
+  void trap_invlpg();
+  void native_cr(Trap& trap, const Instruction& i);
+  void native_io(const Trap& trap, const Instruction& i);
+  bool io_permitted(uint16_t port, unsigned size);
+  bool valid_cr0(uint64_t value) const;
+  bool valid_cr4(uint64_t value) const;
+  void write_cr(unsigned n, uint64_t value, unsigned length);
+  void advance(unsigned length);
+  bool decode_current(Instruction& out);
+  unsigned fetch_current(uint8_t* bytes15);
+  uint8_t trapped_length(uint8_t opcode);
+  void fetch_cached(uint8_t* bytes);
+  uint64_t effective_address(const Instruction& i) const;
+  uint64_t linear_address(const Instruction& i) const;
+
+  // delivery.cpp: exceptions and interrupts through the IDT
+  void raise(uint8_t vector, std::optional<uint32_t> error_code = {}, uint64_t debug_status = 0);
+  void raise_page_fault(uint64_t address, uint32_t error_code);
+  void deliver(const Event& event);
+  bool deliver_real(const Event& event);
+  bool deliver_protected(const Event& event);
+  bool deliver_long(const Event& event);
+  bool delivery_fault(uint8_t vector, std::optional<uint32_t> error_code);
+  bool next_fault(Event& event);
+  bool check_target(const Event& event, uint16_t selector, x86::Segment& cs, bool& inner);
+  bool inner_stack(const Event& event, unsigned level, x86::Segment& ss, uint64_t& sp);
+  void finish_delivery(const x86::Segment& cs, bool interrupt_gate);
+  void triple_fault();
+  enum class Copy : uint8_t { ok, page_fault, parked };
+  Copy copy_linear(uint64_t linear, void* data, unsigned size, Access access, bool user);
+  bool read_system(uint64_t linear, void* data, unsigned size);
+  bool write_stack(uint64_t linear, const void* data, unsigned size, bool user);
+  bool load_descriptor(uint16_t selector, uint64_t& low, bool& in_table);
+
+  // state.cpp
+  void recompute_hflags();
+  unsigned cpl() const { return engine_->hflags & hf::cpl; }
+  uint64_t& env64(size_t offset) const {
+    return *reinterpret_cast<uint64_t*>(reinterpret_cast<char*>(engine_) + offset);
+  }
+  Monitor& monitor() { return *monitor_; }
+  uint32_t engine_error_code() const;
+
+  static thread_local UnicornProcessor* current_;
+
+  PhysicalMemory& memory_;
+  VirtualClock& clock_;
+  ProcessorConfig config_;
+  IdentityMonitor identity_;
+  Monitor* monitor_;
+  bool monitored_ = false;
+
+  uc_engine* uc_ = nullptr;
+  EngineState* engine_ = nullptr;
+  void* cpu_object_ = nullptr;
+  std::byte* control_ = nullptr;  // VMCB and helpers, a page range of the engine's own
+  std::unique_ptr<Fiber> fiber_;
+  bool quitting_ = false;
+  bool parked_once_ = false;
+  Park park_reason_ = Park::exit;
+
+  // Architectural state that the engine does not hold or holds only for itself.
+  PagingState paging_;
+  uint64_t cr2_ = 0, cr8_ = 0;
+  std::array<uint64_t, 8> dr_{0, 0, 0, 0, 0, 0, 0xffff0ff0, 0x400};
+  uint64_t pat_ = 0x0007040600070406ull, debugctl_ = 0, tsc_adjust_ = 0, tsc_aux_ = 0,
+           misc_enable_ = 1, feature_control_ = 0, apic_base_ = 0xfee00900, xss_ = 0;
+  bool nmi_blocked_ = false;
+  bool shadow_is_mov_ss_ = false;
+  uint64_t pending_debug_ = 0;
+  x86::Activity activity_ = x86::Activity::active;
+
+  // Time and boundaries.
+  Nanoseconds deadline_ = Nanoseconds::max();
+  uint64_t deadline_ticks_ = UINT64_MAX;  // effective: 0 while a boundary or window is watched
+  bool boundary_requested_ = false;
+  bool window_watched_ = false;
+
+  // Delivery under way.
+  std::optional<Event> injected_;
+  std::optional<Event> vectoring_;
+  struct NestedFault {
+    Event event;
+    uint64_t address = 0;  // #PF
+  };
+  std::optional<NestedFault> nested_;
+  bool parked_in_delivery_ = false;
+
+  // A fault found by the TLB fill, carried over the engine's longjmp to the hook.
+  struct FillFault {
+    enum class Kind : uint8_t { none, page_fault, physical, non_canonical } kind = Kind::none;
+    uint64_t address = 0;
+    uint32_t error_code = 0;
+    PhysicalAccess refused;
+  } fill_fault_;
+
+  uint64_t fetch_page_ = ~0ull;
+  const std::byte* fetch_from_ = nullptr;
+  std::vector<bool> code_pages_;
+  Decoder decoder_;
+  ProcessorStats stats_;
+};
+
+}  // namespace cupel::cpu
