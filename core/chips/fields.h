@@ -10,7 +10,8 @@
 namespace cupel::chips {
 
 // A class lists its state once, as
-//   template <class Self, class Visit> static void fields(Self& s, Visit&& visit) { visit(s.a, s.b); }
+//   template <class Self, class Visit> static void fields(Self& s, Visit&& visit) { visit(s.a,
+//   s.b); }
 // and saves with fields(*this, FieldWriter(out)), restores with fields(*this, FieldReader(in)).
 // Types with padding are refused: two equal states must give equal bytes.
 class FieldWriter {

@@ -24,13 +24,22 @@ uint64_t PitCounter::effective(uint16_t written) const {
 
 uint64_t PitCounter::elapsed(uint64_t tick) const {
   if (stopped_) return held_;
-  return tick > start_ ? tick - start_ : 0;
+  return loaded(tick) ? static_cast<uint64_t>(static_cast<int64_t>(tick) - start_) : 0;
+}
+
+bool PitCounter::loaded(uint64_t tick) const { return static_cast<int64_t>(tick) >= start_; }
+
+// The tick, perhaps to come, at which the current period began; before the run counts as 2^64 - n.
+uint64_t PitCounter::period_start(uint64_t tick) const {
+  const uint64_t from = loaded(tick) ? tick : static_cast<uint64_t>(start_);
+  return from - elapsed(tick) % period_;
 }
 
 // The tick at which elapsed() reaches `target`; kNever when it is past or counting is suspended.
 uint64_t PitCounter::wait_to_elapsed(uint64_t target, uint64_t tick) const {
-  if (stopped_ || start_ + target <= tick) return kNever;
-  return start_ + target;
+  const int64_t at = start_ + static_cast<int64_t>(target);
+  if (stopped_ || at <= static_cast<int64_t>(tick)) return kNever;
+  return static_cast<uint64_t>(at);
 }
 
 // Mode 3: OUT is high for the longer half of an odd period.
@@ -39,18 +48,21 @@ uint64_t PitCounter::high_ticks(uint64_t period) const { return (period + 1) / 2
 bool PitCounter::output_at(uint64_t e) const {
   switch (mode_) {
     case 0:
-    case 1: return e >= period_;
-    case 2: return e % period_ != period_ - 1;
-    case 3: return e % period_ < high_ticks(period_);
-    default: return e != period_;  // strobes are low for one tick
+    case 1:
+      return e >= period_;
+    case 2:
+      return e % period_ != period_ - 1;
+    case 3:
+      return e % period_ < high_ticks(period_);
+    default:
+      return e != period_;  // strobes are low for one tick
   }
 }
 
 bool PitCounter::output(uint64_t tick) const {
   if (!running_) return mode_ != 0;
   if (periodic() && !gate_) return true;
-  // Up to the load, OUT rests where the previous count left it; a one-shot falls with the load.
-  if (!stopped_ && tick < start_) return mode_ != 0;
+  if (!stopped_ && !loaded(tick)) return rest_;
   return output_at(elapsed(tick));
 }
 
@@ -58,14 +70,13 @@ uint64_t PitCounter::next_change(uint64_t tick) const {
   if (!running_ || stopped_ || (periodic() && (!gate_ || period_ < 2))) return kNever;
   if (!periodic()) {
     uint64_t next = wait_to_elapsed(period_, tick);
-    if (mode_ == 1) next = std::min(next, wait_to_elapsed(0, tick));
+    if (mode_ == 1 && rest_) next = std::min(next, wait_to_elapsed(0, tick));
     if (mode_ >= 4) next = std::min(next, wait_to_elapsed(period_ + 1, tick));
     return next;
   }
   const uint64_t first_part = mode_ == 2 ? period_ - 1 : high_ticks(period_);
-  const uint64_t e = elapsed(tick);
-  const uint64_t in_period = e % period_;
-  const uint64_t base = std::max(tick, start_) - in_period;
+  const uint64_t in_period = elapsed(tick) % period_;
+  const uint64_t base = period_start(tick);
   return in_period < first_part ? base + first_part : base + period_;
 }
 
@@ -73,18 +84,18 @@ void PitCounter::settle(uint64_t tick) {
   if (switch_at_ > tick) return;
   period_ = next_period_;
   // In mode 3 a count may be taken over in the middle of a period: the low half then follows.
-  start_ = switch_at_;
-  if (mode_ == 3 && next_period_ != 0 && held_ == 1) start_ -= high_ticks(period_);
-  held_ = 0;
+  start_ = static_cast<int64_t>(switch_at_);
+  if (switch_to_low_) start_ -= static_cast<int64_t>(high_ticks(period_));
   switch_at_ = kNever;
 }
 
 void PitCounter::write_control(uint8_t control, uint64_t tick) {
-  access_ = control >> 4 & 3;
-  if (access_ == 0) {
+  const uint8_t access = control >> 4 & 3;
+  if (access == 0) {
     latch_count(tick);
     return;
   }
+  access_ = access;
   mode_ = control >> 1 & 7;
   if (mode_ > 5) mode_ -= 4;  // the high bit is ignored for modes 2 and 3
   bcd_ = (control & 1) != 0;
@@ -101,13 +112,21 @@ void PitCounter::write_control(uint8_t control, uint64_t tick) {
 
 void PitCounter::write_count(uint8_t value, uint64_t tick) {
   switch (access_) {
-    case 1: accept_count(value, tick); break;
-    case 2: accept_count(static_cast<uint16_t>(value << 8), tick); break;
+    case 1:
+      accept_count(value, tick);
+      break;
+    case 2:
+      accept_count(static_cast<uint16_t>(value << 8), tick);
+      break;
     default:
       if (!write_high_next_) {
         low_byte_ = value;
         // Mode 0 stops, OUT low, on the first of two bytes.
-        if (mode_ == 0) running_ = false;
+        if (mode_ == 0) {
+          held_ = elapsed(tick);
+          stopped_ = true;
+          running_ = false;
+        }
       } else {
         accept_count(static_cast<uint16_t>(value << 8 | low_byte_), tick);
       }
@@ -117,8 +136,9 @@ void PitCounter::write_count(uint8_t value, uint64_t tick) {
 
 // The counting element is loaded by the clock pulse after the write.
 void PitCounter::start_at(uint64_t tick, uint64_t period) {
+  rest_ = mode_ == 1 ? output(tick) : mode_ != 0;
   period_ = period;
-  start_ = tick + 1;
+  start_ = static_cast<int64_t>(tick) + 1;
   held_ = 0;
   stopped_ = false;
   running_ = true;
@@ -148,9 +168,9 @@ void PitCounter::accept_count(uint16_t written, uint64_t tick) {
   // A running period, or in mode 3 half of one, is finished first.
   const uint64_t in_period = elapsed(tick) % period_;
   const bool first_half = mode_ == 3 && in_period < high_ticks(period_);
-  switch_at_ = std::max(tick, start_) - in_period + (first_half ? high_ticks(period_) : period_);
+  switch_at_ = period_start(tick) + (first_half ? high_ticks(period_) : period_);
   next_period_ = count;
-  held_ = first_half ? 1 : 0;
+  switch_to_low_ = first_half;
 }
 
 void PitCounter::set_gate(bool level, uint64_t tick) {
@@ -169,7 +189,7 @@ void PitCounter::set_gate(bool level, uint64_t tick) {
   } else if (mode_ == 0 || mode_ == 4) {
     if (level) {
       // Counting goes on with the next pulse.
-      start_ = tick - std::min(tick, held_);
+      start_ = static_cast<int64_t>(tick) - static_cast<int64_t>(held_);
       stopped_ = false;
     } else if (running_) {
       held_ = elapsed(tick);
@@ -180,7 +200,7 @@ void PitCounter::set_gate(bool level, uint64_t tick) {
 
 bool PitCounter::null_count(uint64_t tick) const {
   if (!armed_ || switch_at_ != kNever) return true;
-  return !running_ || (!stopped_ && tick < start_) || effective(written_) != period_;
+  return !running_ || (!stopped_ && !loaded(tick)) || effective(written_) != period_;
 }
 
 uint16_t PitCounter::counting_element(uint64_t tick) const {
@@ -202,7 +222,6 @@ uint16_t PitCounter::counting_element(uint64_t tick) const {
 }
 
 void PitCounter::latch_count(uint64_t tick) {
-  if (access_ == 0) access_ = 3;
   if (count_latched_) return;  // the first latch stands until it is read
   latched_count_ = counting_element(tick);
   count_latched_ = true;
@@ -233,8 +252,10 @@ void PitCounter::restore(ArchiveReader& in) {
   if (access_ < 1 || access_ > 3) access_ = 3;
   period_ = std::clamp<uint64_t>(period_, 1, 65536);
   next_period_ = std::clamp<uint64_t>(next_period_, 1, 65536);
-  // Far below overflow, and 240,000 years from now.
-  if (start_ > UINT64_MAX / 2) start_ = 0;
+  // Sums of these stay far from overflow; real ticks stay below 2^54.
+  constexpr int64_t kFar = int64_t{1} << 60;
+  start_ = std::clamp(start_, -kFar, kFar);
+  held_ = std::min<uint64_t>(held_, kFar);
 }
 
 }  // namespace cupel::chips

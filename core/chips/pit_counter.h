@@ -38,6 +38,8 @@ class PitCounter {
   bool periodic() const { return mode_ == 2 || mode_ == 3; }
   bool triggered_by_gate() const { return mode_ == 1 || mode_ == 5; }
   uint64_t elapsed(uint64_t tick) const;
+  bool loaded(uint64_t tick) const;
+  uint64_t period_start(uint64_t tick) const;
   uint64_t wait_to_elapsed(uint64_t target, uint64_t tick) const;
   uint64_t high_ticks(uint64_t period) const;
   uint64_t effective(uint16_t written) const;
@@ -50,8 +52,9 @@ class PitCounter {
   template <class Self, class Visit>
   static void fields(Self& s, Visit&& visit) {
     visit(s.mode_, s.access_, s.bcd_, s.gate_, s.write_high_next_, s.read_high_next_, s.low_byte_,
-          s.written_, s.armed_, s.running_, s.stopped_, s.period_, s.start_, s.held_, s.next_period_,
-          s.switch_at_, s.count_latched_, s.latched_count_, s.status_latched_, s.latched_status_);
+          s.written_, s.armed_, s.running_, s.stopped_, s.period_, s.start_, s.rest_, s.held_,
+          s.next_period_, s.switch_at_, s.switch_to_low_, s.count_latched_, s.latched_count_,
+          s.status_latched_, s.latched_status_);
   }
 
   uint8_t mode_ = 0;    // 0..5
@@ -61,15 +64,17 @@ class PitCounter {
   bool write_high_next_ = false;
   bool read_high_next_ = false;
   uint8_t low_byte_ = 0;
-  uint16_t written_ = 0;     // count register
-  bool armed_ = false;       // a count has been written since the control word
-  bool running_ = false;     // the counting element has been loaded, or will be at start_
-  bool stopped_ = false;     // held_ stands for the time passed
-  uint64_t period_ = 65536;  // what was loaded last, in ticks
-  uint64_t start_ = 0;       // tick of that load
-  uint64_t held_ = 0;        // ticks passed when counting was suspended
-  uint64_t next_period_ = 0;  // periodic modes: loaded at switch_at_
+  uint16_t written_ = 0;          // count register
+  bool armed_ = false;            // a count has been written since the control word
+  bool running_ = false;          // the counting element has been loaded, or will be at start_
+  bool stopped_ = false;          // held_ stands for the time passed
+  uint64_t period_ = 65536;       // what was loaded last, in ticks
+  int64_t start_ = 0;             // tick of that load; may lie before the run
+  bool rest_ = true;              // OUT until that load
+  uint64_t held_ = 0;             // ticks passed when counting was suspended
+  uint64_t next_period_ = 65536;  // periodic modes: loaded at switch_at_
   uint64_t switch_at_ = kNever;
+  bool switch_to_low_ = false;  // mode 3: the new count begins with its low half
   bool count_latched_ = false;
   uint16_t latched_count_ = 0;
   bool status_latched_ = false;

@@ -70,8 +70,8 @@ Nanoseconds Uart16550::character_timeout() const {
 }
 
 void Uart16550::restart_timeout() {
-  timeout_at_ = fifo_enabled() && count_ > 0 ? clock_.now() + character_timeout()
-                                             : Nanoseconds::max();
+  timeout_at_ =
+      fifo_enabled() && count_ > 0 ? clock_.now() + character_timeout() : Nanoseconds::max();
 }
 
 bool Uart16550::receive(uint8_t character, uint8_t errors) {
@@ -163,15 +163,24 @@ uint8_t Uart16550::read_byte(uint64_t offset) {
   advance(clock_.now());
   const bool dlab = (line_control_ & kLcrDlab) != 0;
   switch (offset) {
-    case 0: return dlab ? static_cast<uint8_t>(divisor_) : read_receiver();
-    case 1: return dlab ? static_cast<uint8_t>(divisor_ >> 8) : enable_;
-    case 2: return read_cause();
-    case 3: return line_control_;
-    case 4: return modem_control_;
-    case 5: return read_line_status();
-    case 6: return read_modem_status();
-    case 7: return scratch_;
-    default: return 0xff;
+    case 0:
+      return dlab ? static_cast<uint8_t>(divisor_) : read_receiver();
+    case 1:
+      return dlab ? static_cast<uint8_t>(divisor_ >> 8) : enable_;
+    case 2:
+      return read_cause();
+    case 3:
+      return line_control_;
+    case 4:
+      return modem_control_;
+    case 5:
+      return read_line_status();
+    case 6:
+      return read_modem_status();
+    case 7:
+      return scratch_;
+    default:
+      return 0xff;
   }
 }
 
@@ -204,7 +213,8 @@ uint8_t Uart16550::read_cause() {
 uint8_t Uart16550::read_line_status() {
   uint8_t status = kLsrTransmitterEmpty | line_errors_;
   if (count_ > 0) status |= kLsrReady;
-  if (fifo_enabled() && std::any_of(errors_.begin(), errors_.end(), [](uint8_t e) { return e != 0; }))
+  if (fifo_enabled() &&
+      std::any_of(errors_.begin(), errors_.end(), [](uint8_t e) { return e != 0; }))
     status |= kLsrFifoError;
   line_errors_ = 0;
   if (count_ > 0) errors_[head_] = 0;
@@ -237,11 +247,20 @@ void Uart16550::write_byte(uint64_t offset, uint8_t value) {
         write_enable(value);
       }
       break;
-    case 2: write_fifo_control(value); break;
-    case 3: line_control_ = value; break;
-    case 4: write_modem_control(value); break;
-    case 7: scratch_ = value; break;
-    default: break;  // LSR and MSR are read-only here
+    case 2:
+      write_fifo_control(value);
+      break;
+    case 3:
+      line_control_ = value;
+      break;
+    case 4:
+      write_modem_control(value);
+      break;
+    case 7:
+      scratch_ = value;
+      break;
+    default:
+      break;  // LSR and MSR are read-only here
   }
 }
 

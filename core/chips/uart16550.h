@@ -39,7 +39,8 @@ class Uart16550 : public ByteDevice, public Chip {
   // A character arrives on the wire now. False: it, or in the mode without FIFO the one before it,
   // was lost (overrun), or the wire is disconnected by loopback.
   bool receive(uint8_t character, uint8_t errors = 0);
-  // Input that waits outside for space and is never lost, such as text pasted into a console.
+  // Input that waits outside for space instead of overrunning, such as text pasted into a console.
+  // What has entered the FIFO the guest can still clear, as drivers do when they open the port.
   void queue_input(std::string_view text);
   size_t queued_input() const { return waiting_.size(); }
   // Levels of the inputs, kCts | kDsr | kRi | kDcd; a terminal that is ready at first.
@@ -93,11 +94,11 @@ class Uart16550 : public ByteDevice, public Chip {
   Sink sink_;
   std::deque<uint8_t> waiting_;  // queue_input() that has not entered the receiver yet
 
-  uint8_t enable_ = 0;         // IER
-  uint8_t fifo_control_ = 0;   // FCR: enable and trigger bits
-  uint8_t line_control_ = 0;   // LCR
-  uint8_t modem_control_ = 0;  // MCR
-  uint8_t line_errors_ = 0;    // LSR: OE, PE, FE, BI
+  uint8_t enable_ = 0;                         // IER
+  uint8_t fifo_control_ = 0;                   // FCR: enable and trigger bits
+  uint8_t line_control_ = 0;                   // LCR
+  uint8_t modem_control_ = 0;                  // MCR
+  uint8_t line_errors_ = 0;                    // LSR: OE, PE, FE, BI
   uint8_t modem_status_ = kCts | kDsr | kDcd;  // MSR
   uint8_t scratch_ = 0;
   uint16_t divisor_ = 12;  // 9600 baud; the data sheet leaves it undefined
