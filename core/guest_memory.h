@@ -15,6 +15,10 @@
 
 namespace cupel {
 
+// A value that is stored as its own bytes; never a view of other bytes.
+template <class T>
+concept PlainValue = std::is_trivially_copyable_v<T> && !requires(T view) { view.size_bytes(); };
+
 // RAM at guest-physical 0 .. size-1, backed by host-physical base .. base+size-1. Accesses from
 // the host side (devices' DMA, loaders) go through here and set the dirty bitmap; the processor's
 // own stores show in EPT dirty flags (or KVM's dirty log), which the VM folds in with
@@ -62,13 +66,11 @@ class GuestMemory {
     if (!in.empty()) std::memcpy(to.data(), in.data(), in.size());
     return true;
   }
-  template <class T>
-    requires std::is_trivially_copyable_v<T>
+  template <PlainValue T>
   bool read(Gpa at, T& out) const {
     return read(at, std::as_writable_bytes(std::span(&out, 1)));
   }
-  template <class T>
-    requires std::is_trivially_copyable_v<T>
+  template <PlainValue T>
   bool write(Gpa at, const T& value) {
     return write(at, std::as_bytes(std::span(&value, 1)));
   }
