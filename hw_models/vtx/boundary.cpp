@@ -1,0 +1,174 @@
+// Events between instructions: preemption timer, windows, NMIs, external interrupts, INIT.
+// SDM vol. 3C, "Other Causes of VM Exits"; order: vol. 3A, "Prioritization of Concurrent Events".
+#include <algorithm>
+
+#include "core/probe.h"
+#include "core/x86/vmx_controls.h"
+#include "hw_models/vtx/logical_processor.h"
+
+namespace cupel::vtx {
+
+using x86::ExitReason;
+
+namespace {
+
+constexpr uint64_t kNanosecondsPerSecond = 1'000'000'000;
+
+// Earliest virtual time at which a TSC of `hz` shows `tsc`.
+Nanoseconds time_of_tsc(uint64_t tsc, uint64_t hz) {
+  if (hz == kNanosecondsPerSecond)
+    return tsc > INT64_MAX ? Nanoseconds::max() : Nanoseconds(static_cast<int64_t>(tsc));
+  __extension__ using Wide = unsigned __int128;
+  const Wide time = (Wide{tsc} * kNanosecondsPerSecond + hz - 1) / hz;
+  return time > INT64_MAX ? Nanoseconds::max() : Nanoseconds(static_cast<int64_t>(time));
+}
+
+}  // namespace
+
+void LogicalProcessor::raise_external_interrupt(uint8_t vector) {
+  external_interrupt_ = vector;
+  if (!in_guest_) return;
+  watch_windows();
+  processor_.request_boundary();
+}
+
+std::optional<uint8_t> LogicalProcessor::acknowledge_external_interrupt() {
+  return std::exchange(external_interrupt_, std::nullopt);
+}
+
+void LogicalProcessor::raise_nmi() {
+  nmi_ = true;
+  if (!in_guest_) return;
+  watch_windows();
+  processor_.request_boundary();
+}
+
+void LogicalProcessor::raise_init() {
+  init_ = true;
+  if (in_guest_) processor_.request_boundary();
+}
+
+// The guest must stop where its interrupts (NMIs) open when an exit or an event waits for that.
+void LogicalProcessor::watch_windows() {
+  const bool wanted = proc(x86::proc::interrupt_window | x86::proc::nmi_window) ||
+                      (external_interrupt_ && !pin(x86::pin::external_interrupt_exiting)) ||
+                      (nmi_ && !pin(x86::pin::nmi_exiting));
+  if (wanted == watching_) return;
+  watching_ = wanted;
+  processor_.watch_interrupt_window(wanted);
+}
+
+bool LogicalProcessor::boundary_due() const {
+  return external_interrupt_ || nmi_ || init_ || watching_ ||
+         (timer_armed_ && vmcs_[F::preemption_timer_value] == 0);
+}
+
+// Called last in VM entry. Without an injected event the first boundary is now, before any
+// instruction; with one it is after its delivery.
+void LogicalProcessor::arm_boundaries(bool injected) {
+  watch_windows();
+  start_preemption_timer();
+  if (!boundary_due()) return;
+  if (injected) {
+    processor_.request_boundary();
+  } else {
+    (void)on_boundary();
+  }
+}
+
+// The timer counts down whenever bit `shift` of the TSC changes because of a TSC increment.
+// SDM vol. 3C, "VMX-Preemption Timer".
+void LogicalProcessor::start_preemption_timer() {
+  if (!pin(x86::pin::preemption_timer)) {
+    if (deadline_set_) processor_.set_deadline(Nanoseconds::max());
+    deadline_set_ = false;
+    return;
+  }
+  const unsigned shift = capabilities_.preemption_timer_shift;
+  timer_deadline_tsc_ = ((processor_.host_tsc() >> shift) + vmcs_[F::preemption_timer_value])
+                        << shift;
+  timer_armed_ = true;
+  deadline_set_ = true;
+  processor_.set_deadline(time_of_tsc(timer_deadline_tsc_, processor_.tsc_hz()));
+}
+
+uint64_t LogicalProcessor::remaining_timer() const {
+  const unsigned shift = capabilities_.preemption_timer_shift;
+  const uint64_t now = processor_.host_tsc() >> shift, end = timer_deadline_tsc_ >> shift;
+  return end > now ? end - now : 0;
+}
+
+bool LogicalProcessor::timer_expired() const {
+  return timer_armed_ && processor_.host_tsc() >= timer_deadline_tsc_;
+}
+
+bool LogicalProcessor::interrupts_open() {
+  constexpr uint32_t blocking = x86::interruptibility::sti | x86::interruptibility::mov_ss;
+  const auto activity = processor_.activity();
+  return (activity == x86::Activity::active || activity == x86::Activity::hlt) &&
+         (processor_.rflags() & x86::rflags::IF) != 0 &&
+         (processor_.interruptibility() & blocking) == 0;
+}
+
+bool LogicalProcessor::nmis_open() {
+  constexpr uint32_t blocking = x86::interruptibility::mov_ss | x86::interruptibility::nmi;
+  return processor_.activity() != x86::Activity::wait_for_sipi &&
+         (processor_.interruptibility() & blocking) == 0;
+}
+
+bool LogicalProcessor::exit_at_boundary(ExitReason reason) {
+  record_exit(reason, 0, 0);
+  return true;
+}
+
+bool LogicalProcessor::on_nmi() {
+  nmi_ = false;
+  if (pin(x86::pin::nmi_exiting)) {
+    record_exit(ExitReason::exception_or_nmi, 0, 0);
+    record_event({x86::kNMI, x86::EventType::nmi, false, false, true}, 0);
+  } else {
+    reinject_ = cpu::Event{x86::kNMI, x86::EventType::nmi, false, 0, 0};
+  }
+  return true;
+}
+
+bool LogicalProcessor::on_external_interrupt() {
+  if (!pin(x86::pin::external_interrupt_exiting)) {
+    reinject_ = cpu::Event{*external_interrupt_, x86::EventType::external_interrupt, false, 0, 0};
+    external_interrupt_.reset();
+    return true;
+  }
+  record_exit(ExitReason::external_interrupt, 0, 0);
+  if (exit_control(x86::exitctl::acknowledge_interrupt)) {
+    record_event({*external_interrupt_, x86::EventType::external_interrupt, false, false, true}, 0);
+    external_interrupt_.reset();
+  }
+  return true;
+}
+
+bool LogicalProcessor::on_boundary() {
+  if (!in_guest_ || exited_) return exited_;
+  const bool waiting = processor_.activity() == x86::Activity::wait_for_sipi;
+  if (init_ && !waiting) {
+    init_ = false;
+    return exit_at_boundary(ExitReason::init_signal);
+  }
+  if (timer_expired() && !waiting) return exit_at_boundary(ExitReason::preemption_timer);
+  if (proc(x86::proc::nmi_window) && nmis_open()) return exit_at_boundary(ExitReason::nmi_window);
+  // With NMI exiting and virtual NMIs, the blocking bit is the guest's and holds no exit back.
+  if (nmi_ && !waiting && (pin(x86::pin::virtual_nmis) || nmis_open())) return on_nmi();
+  if (proc(x86::proc::interrupt_window) && interrupts_open())
+    return exit_at_boundary(ExitReason::interrupt_window);
+  const auto activity = processor_.activity();
+  if (external_interrupt_) {
+    const bool taken = pin(x86::pin::external_interrupt_exiting)
+                           ? activity == x86::Activity::active || activity == x86::Activity::hlt
+                           : interrupts_open();
+    if (taken) return on_external_interrupt();
+  }
+  if (activity == x86::Activity::active || (timer_armed_ && !timer_expired())) return false;
+  CUPEL_PROBE("vtx.guest_cannot_go_on");
+  return exit_at_boundary(ExitReason::external_interrupt);
+}
+
+}  // namespace cupel::vtx

@@ -1,0 +1,69 @@
+// What one processor model offers of VT-x: the contents of its VMX capability MSRs.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "core/x86/cpuid.h"
+#include "core/x86/vmcs.h"
+
+namespace cupel::vtx {
+
+// The settings one control word may have. SDM vol. 3D, appendix "VMX Capability Reporting
+// Facility".
+struct ControlRange {
+  uint32_t default1 = 0;  // must be 1 for software that does not read the TRUE MSR
+  uint32_t required = 0;  // must be 1 (the TRUE MSR's low half); a subset of default1
+  uint32_t allowed = 0;   // may be 1
+
+  bool accepts(uint64_t value) const {
+    return (value & required) == required && (value & ~uint64_t{allowed}) == 0;
+  }
+  bool offers(uint32_t bit) const { return (allowed & bit) == bit; }
+  uint64_t msr() const { return default1 | uint64_t{allowed} << 32; }
+  uint64_t true_msr() const { return required | uint64_t{allowed} << 32; }
+};
+
+// Bits of IA32_VMX_EPT_VPID_CAP.
+namespace eptcap {
+inline constexpr uint64_t execute_only = 1, walk_length_4 = 1 << 6, memory_type_uc = 1 << 8,
+                          memory_type_wb = 1 << 14, page_2m = 1 << 16, page_1g = 1 << 17,
+                          invept = 1 << 20, accessed_dirty = 1 << 21, invept_single = 1 << 25,
+                          invept_all = 1 << 26, invvpid = 1ull << 32,
+                          invvpid_address = 1ull << 40, invvpid_single = 1ull << 41,
+                          invvpid_all = 1ull << 42, invvpid_single_retain_global = 1ull << 43;
+}
+
+// Only what the model executes is offered. A profile is plain data: clear bits of `allowed` to
+// take a control away, and the VMCS fields that depend on it disappear with it.
+struct CapabilityProfile {
+  std::string name;
+  uint32_t revision = 0;                        // VMCS revision identifier, bit 31 clear
+  bool exception_error_code_optional = false;   // IA32_VMX_BASIC[56]
+  ControlRange pin, proc, proc2, exit, entry;   // proc2 has no default1 bits
+  uint8_t preemption_timer_shift = 0;           // the timer counts at TSC >> shift, 0-31
+  bool activity_hlt = true, activity_shutdown = true, activity_wait_for_sipi = true;
+  uint8_t cr3_targets = 4;                      // 0-4
+  bool vmwrite_any_field = true;                // IA32_VMX_MISC[29]
+  bool inject_zero_length = true;               // IA32_VMX_MISC[30]
+  uint64_t cr0_fixed0 = 0x80000021, cr0_fixed1 = 0xffffffff;
+  uint64_t cr4_fixed0 = 0x2000, cr4_fixed1 = 0x2000;
+  uint64_t ept_vpid = 0;                        // IA32_VMX_EPT_VPID_CAP, eptcap bits
+
+  // Value of a capability MSR (480H-491H); nullopt where RDMSR raises #GP(0).
+  std::optional<uint64_t> msr(uint32_t index) const;
+  // Does the field exist on this processor? SDM vol. 3D, "Field Encoding in VMCS": the footnotes
+  // "this field exists only on processors that support ...".
+  bool has_field(uint32_t encoding) const;
+  bool activity_supported(uint64_t activity) const;
+};
+
+// A Xeon of the Skylake-SP kind, as far as the model executes it.
+CapabilityProfile server_capabilities();
+
+// The CR4 bits a processor with these CPUID leaves implements.
+// SDM vol. 3A, "Control Registers".
+uint64_t cr4_supported(const x86::CpuidTable& cpuid);
+
+}  // namespace cupel::vtx

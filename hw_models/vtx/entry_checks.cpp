@@ -1,0 +1,65 @@
+#include "hw_models/vtx/entry_checks.h"
+
+#include <cassert>
+#include <cstdio>
+
+namespace cupel::vtx {
+
+CheckTable::CheckTable() {
+  append(control_checks(), CheckStage::controls);
+  append(host_checks(), CheckStage::host);
+  append(guest_segment_checks(), CheckStage::guest);
+  append(guest_checks(), CheckStage::guest);
+}
+
+void CheckTable::append(std::span<const CheckRow> rows, CheckStage stage) {
+  for (const CheckRow& row : rows) {
+    const size_t n = rows_.size();
+    assert(n < kMaxRows);
+    rows_.push_back({&row, stage});
+    all_.add(n);
+    for (const F field : row.reads)
+      if (field != F::none) reading_[static_cast<size_t>(field)].add(n);
+  }
+}
+
+const CheckTable& CheckTable::instance() {
+  static const CheckTable table;
+  return table;
+}
+
+void run_checks(const EntryState& state, RowSet& due, std::vector<CheckFailure>& failures) {
+  const CheckTable& table = CheckTable::instance();
+  due.for_each([&](size_t n) {
+    const CheckRow& row = table.row(n);
+    if (row.holds(state)) {
+      due.remove(n);
+      return;
+    }
+    CheckFailure failure{&row, table.stage(n), {}};
+    for (const F field : row.reads)
+      if (field != F::none) failure.values.push_back({field, state[field]});
+    failures.push_back(std::move(failure));
+  });
+}
+
+std::string describe(std::span<const CheckFailure> failures) {
+  std::string text;
+  for (const CheckFailure& failure : failures) {
+    text += failure.row->id;
+    text += " (SDM vol. 3C, \"";
+    text += failure.row->section;
+    text += "\")\n  allowed: ";
+    text += failure.row->allowed;
+    text += '\n';
+    for (const auto& [field, value] : failure.values) {
+      char line[96];
+      std::snprintf(line, sizeof line, "  %s (%04xH) = 0x%llx\n", name_of(field),
+                    encoding_of(field), static_cast<unsigned long long>(value));
+      text += line;
+    }
+  }
+  return text;
+}
+
+}  // namespace cupel::vtx

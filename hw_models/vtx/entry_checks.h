@@ -1,0 +1,160 @@
+// The checks of VM entry, one table row each.
+// SDM vol. 3C, ch. "VM Entries".
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/physical_memory.h"
+#include "core/x86/exit_qualification.h"
+#include "core/x86/vmx_controls.h"
+#include "hw_models/vtx/capabilities.h"
+#include "hw_models/vtx/guest_state.h"
+#include "hw_models/vtx/host_state.h"
+#include "hw_models/vtx/vmcs.h"
+
+namespace cupel::vtx {
+
+// What a predicate may look at. Guest-state fields are taken out of the processor on access.
+struct EntryState {
+  GuestState& guest;
+  const Vmcs& vmcs;
+  const CapabilityProfile& capabilities;
+  const HostState& host;
+  const PhysicalMemory& memory;
+  Hpa current_vmcs;
+  uint8_t physical_bits = 40;
+  uint8_t linear_bits = 48;
+
+  uint64_t operator[](F f) const { return guest.read(f); }
+
+  bool pin(uint32_t bit) const { return (vmcs[F::pin_based_controls] & bit) != 0; }
+  bool proc(uint32_t bit) const { return (vmcs[F::primary_processor_controls] & bit) != 0; }
+  bool proc2(uint32_t bit) const {
+    return proc(x86::proc::secondary_controls) &&
+           (vmcs[F::secondary_processor_controls] & bit) != 0;
+  }
+  bool exit(uint32_t bit) const { return (vmcs[F::exit_controls] & bit) != 0; }
+  bool entry(uint32_t bit) const { return (vmcs[F::entry_controls] & bit) != 0; }
+  bool unrestricted() const { return proc2(x86::proc2::unrestricted_guest); }
+  bool ia32e_guest() const { return entry(x86::entryctl::ia32e_mode_guest); }
+  x86::InterruptionInfo injection() const {
+    return x86::InterruptionInfo::decode(static_cast<uint32_t>(vmcs[F::entry_interruption_info]));
+  }
+  bool injects(x86::EventType type) const {
+    const auto info = injection();
+    return info.valid && info.type == type;
+  }
+
+  bool physical(uint64_t address) const { return address >> physical_bits == 0; }
+  // Aligned to `size` (a power of two) and inside the physical-address width.
+  bool structure(uint64_t address, uint64_t size = kPageSize) const {
+    return (address & (size - 1)) == 0 && physical(address);
+  }
+  bool canonical(uint64_t address) const {
+    const auto high = static_cast<int64_t>(address) >> (linear_bits - 1);
+    return high == 0 || high == -1;
+  }
+};
+
+// Decides what a failing row leads to.
+enum class CheckStage : uint8_t {
+  controls,  // VMfailValid(7)
+  host,      // VMfailValid(8)
+  guest,     // exit reason 33 with the row's exit qualification
+};
+
+struct CheckRow {
+  const char* id;       // "guest.rflags.reserved"
+  const char* section;  // title in SDM vol. 3C (edition 087)
+  std::array<F, 7> reads;  // padded with F::none; a VMWRITE to one of them makes the row due
+  bool (*holds)(const EntryState&);
+  const char* allowed;  // what the fields may be
+  uint8_t qualification = 0;
+};
+
+constexpr std::array<F, 7> fields(F a = F::none, F b = F::none, F c = F::none, F d = F::none,
+                                  F e = F::none, F f = F::none, F g = F::none) {
+  return {a, b, c, d, e, f, g};
+}
+
+// The tables, each in the order of the SDM.
+std::span<const CheckRow> control_checks();
+std::span<const CheckRow> host_checks();
+std::span<const CheckRow> guest_checks();          // control registers, RIP, non-register state
+std::span<const CheckRow> guest_segment_checks();  // segment registers and descriptor tables
+
+inline constexpr size_t kMaxRows = 320;
+
+// A set of rows.
+class RowSet {
+ public:
+  void add(size_t row) { words_[row / 64] |= 1ull << (row % 64); }
+  void remove(size_t row) { words_[row / 64] &= ~(1ull << (row % 64)); }
+  bool contains(size_t row) const { return (words_[row / 64] >> (row % 64) & 1) != 0; }
+  bool empty() const {
+    uint64_t any = 0;
+    for (const uint64_t w : words_) any |= w;
+    return any == 0;
+  }
+  RowSet& operator|=(const RowSet& o) {
+    for (size_t i = 0; i < words_.size(); ++i) words_[i] |= o.words_[i];
+    return *this;
+  }
+  // Calls visit(row) in ascending order on the rows present at the start.
+  template <class Visit>
+  void for_each(Visit visit) const {
+    const auto words = words_;
+    for (size_t i = 0; i < words.size(); ++i)
+      for (uint64_t w = words[i]; w != 0; w &= w - 1)
+        visit(i * 64 + static_cast<size_t>(std::countr_zero(w)));
+  }
+
+ private:
+  std::array<uint64_t, kMaxRows / 64> words_{};
+};
+
+// All tables as one, rows numbered in architectural order.
+class CheckTable {
+ public:
+  static const CheckTable& instance();
+  size_t size() const { return rows_.size(); }
+  const CheckRow& row(size_t n) const { return *rows_[n].row; }
+  CheckStage stage(size_t n) const { return rows_[n].stage; }
+  const RowSet& reading(F field) const { return reading_[static_cast<size_t>(field)]; }
+  const RowSet& all() const { return all_; }
+
+ private:
+  CheckTable();
+  void append(std::span<const CheckRow> rows, CheckStage stage);
+
+  struct Entry {
+    const CheckRow* row;
+    CheckStage stage;
+  };
+  std::vector<Entry> rows_;
+  std::array<RowSet, kFieldCount + 1> reading_{};
+  RowSet all_;
+};
+
+struct CheckFailure {
+  const CheckRow* row = nullptr;
+  CheckStage stage = CheckStage::controls;
+  struct Value {
+    F field;
+    uint64_t value;
+  };
+  std::vector<Value> values;  // of the fields the row reads
+};
+
+// Runs the rows in `due`, removes those that hold, and appends those that do not to `failures`.
+void run_checks(const EntryState& state, RowSet& due, std::vector<CheckFailure>& failures);
+
+// One paragraph a failure: ID, section, what is allowed, the fields with their values.
+std::string describe(std::span<const CheckFailure> failures);
+
+}  // namespace cupel::vtx

@@ -1,0 +1,228 @@
+// The VMX instructions with resolved operands, and their hosted form.
+// SDM vol. 3C, ch. "VMX Instruction Reference".
+#include "core/x86/registers.h"
+#include "core/x86/vmx_controls.h"
+#include "hw_models/vtx/logical_processor.h"
+
+namespace cupel::vtx {
+namespace {
+
+constexpr uint32_t kShadowVmcs = 1u << 31;  // in the revision-identifier word
+
+x86::VmxStatus hosted(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::succeed: return x86::VmxStatus::succeed;
+    case Outcome::fail_valid: return x86::VmxStatus::fail_valid;
+    default: return x86::VmxStatus::fail_invalid;
+  }
+}
+
+}  // namespace
+
+// VMfail(number): with a current VMCS the number goes to the VM-instruction error field.
+// SDM vol. 3C, "Conventions".
+Outcome LogicalProcessor::fail(VmxError error) {
+  if (!has_current()) return Outcome::fail_invalid;
+  vmcs_[F::vm_instruction_error] = static_cast<uint32_t>(error);
+  return Outcome::fail_valid;
+}
+
+bool LogicalProcessor::valid_region(Hpa region) const {
+  return region.offset_in(kPageSize) == 0 && region.value() >> physical_bits_ == 0;
+}
+
+void LogicalProcessor::retire_current() {
+  if (!has_current()) return;
+  guest_.pull_all();
+  store_region(memory_, Hpa(current_), vmcs_);
+}
+
+Outcome LogicalProcessor::execute_vmxon(Hpa region) {
+  if ((host_.cr4 & x86::cr4::VMXE) == 0) return Outcome::undefined_opcode;
+  if (vmx_root_) return fail(VmxError::vmxon_in_root);
+  const auto& c = capabilities_;
+  const bool fixed = (host_.cr0 & c.cr0_fixed0) == c.cr0_fixed0 &&
+                     (host_.cr0 & ~c.cr0_fixed1) == 0 &&
+                     (host_.cr4 & c.cr4_fixed0) == c.cr4_fixed0;
+  constexpr uint64_t locked_and_enabled = 5;
+  if (!fixed || (host_.feature_control & locked_and_enabled) != locked_and_enabled)
+    return Outcome::general_protection;
+  if (!valid_region(region)) return Outcome::fail_invalid;
+  if (region_revision(memory_, region) != c.revision) return Outcome::fail_invalid;
+  vmx_root_ = true;
+  vmxon_region_ = region;
+  ++vmxon_epoch_;
+  current_ = kNoVmcs;
+  return Outcome::succeed;
+}
+
+Outcome LogicalProcessor::execute_vmxoff() {
+  if (!vmx_root_) return Outcome::undefined_opcode;
+  retire_current();
+  current_ = kNoVmcs;
+  vmx_root_ = false;
+  return Outcome::succeed;
+}
+
+Outcome LogicalProcessor::execute_vmclear(Hpa vmcs) {
+  if (!vmx_root_) return Outcome::undefined_opcode;
+  if (!valid_region(vmcs)) return fail(VmxError::vmclear_address);
+  if (vmcs == vmxon_region_) return fail(VmxError::vmclear_vmxon_pointer);
+  if (vmcs.value() == current_) {
+    retire_current();
+    current_ = kNoVmcs;
+  }
+  store_launch_state(memory_, vmcs, LaunchState::clear);
+  return Outcome::succeed;
+}
+
+Outcome LogicalProcessor::execute_vmptrld(Hpa vmcs) {
+  if (!vmx_root_) return Outcome::undefined_opcode;
+  if (!valid_region(vmcs)) return fail(VmxError::vmptrld_address);
+  if (vmcs == vmxon_region_) return fail(VmxError::vmptrld_vmxon_pointer);
+  const uint32_t revision = region_revision(memory_, vmcs);
+  const bool shadowing = capabilities_.proc2.offers(x86::proc2::vmcs_shadowing);
+  if ((revision & ~kShadowVmcs) != capabilities_.revision ||
+      ((revision & kShadowVmcs) != 0 && !shadowing))
+    return fail(VmxError::vmptrld_revision);
+  if (vmcs.value() == current_) return Outcome::succeed;
+  retire_current();
+  current_ = vmcs.value();
+  load_region(memory_, vmcs, vmcs_);
+  guest_.vmcs_replaced();
+  due_ = checks_.all();
+  controls_changed_ = true;
+  return Outcome::succeed;
+}
+
+Outcome LogicalProcessor::execute_vmptrst(Hpa& vmcs) {
+  if (!vmx_root_) return Outcome::undefined_opcode;
+  vmcs = Hpa(current_);
+  return Outcome::succeed;
+}
+
+Outcome LogicalProcessor::execute_vmread(uint32_t encoding, uint64_t& value) {
+  if (!vmx_root_) return Outcome::undefined_opcode;
+  if (!has_current()) return Outcome::fail_invalid;
+  const FieldInfo info = lookup_covers(encoding) ? fields_[lookup_slot(encoding)] : FieldInfo{};
+  const bool high = x86::is_high_access(encoding);
+  if (info.index == F::none || (high && info.width != x86::FieldWidth::bits64))
+    return fail(VmxError::unsupported_component);
+  const uint64_t full = info.type == x86::FieldType::guest_state ? guest_.read(info.index)
+                                                                 : vmcs_[info.index];
+  value = high ? full >> 32 : full;
+  return Outcome::succeed;
+}
+
+Outcome LogicalProcessor::execute_vmwrite(uint32_t encoding, uint64_t value) {
+  if (!vmx_root_) return Outcome::undefined_opcode;
+  if (!has_current()) return Outcome::fail_invalid;
+  const FieldInfo info = lookup_covers(encoding) ? fields_[lookup_slot(encoding)] : FieldInfo{};
+  const bool high = x86::is_high_access(encoding);
+  if (info.index == F::none || (high && info.width != x86::FieldWidth::bits64))
+    return fail(VmxError::unsupported_component);
+  if (info.type == x86::FieldType::read_only && !capabilities_.vmwrite_any_field)
+    return fail(VmxError::read_only_component);
+  value &= width_mask(info.width);
+  if (info.type == x86::FieldType::guest_state) {
+    if (high) value = (guest_.read(info.index) & 0xffffffff) | value << 32;
+    guest_.write(info.index, value);
+    due_ |= checks_.reading(info.index);
+    return Outcome::succeed;
+  }
+  if (high) value = (vmcs_[info.index] & 0xffffffff) | value << 32;
+  if (info.type == x86::FieldType::control) written(info.index);
+  vmcs_[info.index] = value;
+  due_ |= checks_.reading(info.index);
+  return Outcome::succeed;
+}
+
+// Called before a control changes. What the last exit saved depends on the old control words, so
+// the guest state comes out of the processor first.
+void LogicalProcessor::written(F field) {
+  switch (field) {
+    case F::pin_based_controls:
+    case F::primary_processor_controls:
+    case F::secondary_processor_controls:
+    case F::exit_controls:
+    case F::entry_controls:
+      guest_.pull_all();
+      guest_.load_again(group::control_registers | group::debug | group::pat | group::pdptes);
+      controls_changed_ = true;
+      break;
+    case F::ept_pointer:
+    case F::vpid: controls_changed_ = true; break;
+    default: break;
+  }
+}
+
+Outcome LogicalProcessor::execute_invept(uint64_t type, const x86::InveptDescriptor& descriptor) {
+  if (!vmx_root_) return Outcome::undefined_opcode;
+  const uint64_t caps = capabilities_.ept_vpid;
+  constexpr uint64_t needed = eptcap::invept;
+  if ((caps & needed) == 0) return Outcome::undefined_opcode;
+  const bool single = type == 1 && (caps & eptcap::invept_single) != 0;
+  const bool all = type == 2 && (caps & eptcap::invept_all) != 0;
+  if ((!single && !all) || descriptor.reserved != 0) return fail(VmxError::invalid_operand);
+  if (single) {
+    const uint64_t eptp = descriptor.eptp, memory_type = eptp & 7;
+    const bool valid = (memory_type == 0 || memory_type == 6) && (eptp >> 3 & 7) == 3 &&
+                       (eptp & 0xf80) == 0 && eptp >> physical_bits_ == 0;
+    if (!valid) return fail(VmxError::invalid_operand);
+    // Mappings are tagged with bits 51:12 of the EPTP.
+    if ((eptp ^ cached_eptp_) >> 12 != 0) return Outcome::succeed;
+  }
+  processor_.flush_tlb();
+  return Outcome::succeed;
+}
+
+Outcome LogicalProcessor::execute_invvpid(uint64_t type,
+                                          const x86::InvvpidDescriptor& descriptor) {
+  if (!vmx_root_) return Outcome::undefined_opcode;
+  const uint64_t caps = capabilities_.ept_vpid;
+  if ((caps & eptcap::invvpid) == 0) return Outcome::undefined_opcode;
+  const bool offered = type <= 3 && (caps >> (40 + type) & 1) != 0;
+  constexpr uint64_t address = 0, all = 2;
+  if (!offered || (type != all && descriptor.vpid == 0)) return fail(VmxError::invalid_operand);
+  const auto high = static_cast<int64_t>(descriptor.linear_address) >> (linear_bits_ - 1);
+  if (type == address && high != 0 && high != -1) return fail(VmxError::invalid_operand);
+  if (type != all && descriptor.vpid != cached_vpid_) return Outcome::succeed;
+  if (type == address) {
+    processor_.flush_tlb_page(Gva(descriptor.linear_address));
+  } else {
+    processor_.flush_tlb();
+  }
+  return Outcome::succeed;
+}
+
+Outcome LogicalProcessor::execute_vmcall() {
+  if (!vmx_root_) return Outcome::undefined_opcode;
+  return fail(VmxError::vmcall_in_root);
+}
+
+x86::VmxStatus LogicalProcessor::vmxon(Hpa region) { return hosted(execute_vmxon(region)); }
+x86::VmxStatus LogicalProcessor::vmxoff() { return hosted(execute_vmxoff()); }
+x86::VmxStatus LogicalProcessor::vmclear(Hpa vmcs) { return hosted(execute_vmclear(vmcs)); }
+x86::VmxStatus LogicalProcessor::vmptrld(Hpa vmcs) { return hosted(execute_vmptrld(vmcs)); }
+x86::VmxStatus LogicalProcessor::vmptrst(Hpa& vmcs) { return hosted(execute_vmptrst(vmcs)); }
+x86::VmxStatus LogicalProcessor::vmread(uint32_t encoding, uint64_t& value) {
+  return hosted(execute_vmread(encoding, value));
+}
+x86::VmxStatus LogicalProcessor::vmwrite(uint32_t encoding, uint64_t value) {
+  return hosted(execute_vmwrite(encoding, value));
+}
+x86::VmxStatus LogicalProcessor::invept(uint64_t type, const x86::InveptDescriptor& d) {
+  return hosted(execute_invept(type, d));
+}
+x86::VmxStatus LogicalProcessor::invvpid(uint64_t type, const x86::InvvpidDescriptor& d) {
+  return hosted(execute_invvpid(type, d));
+}
+x86::VmxStatus LogicalProcessor::vmlaunch(x86::GprFile& regs) { return enter(true, regs); }
+x86::VmxStatus LogicalProcessor::vmresume(x86::GprFile& regs) { return enter(false, regs); }
+x86::VmxStatus LogicalProcessor::vmcall() { return hosted(execute_vmcall()); }
+
+VmxError LogicalProcessor::last_error() const {
+  return has_current() ? static_cast<VmxError>(vmcs_[F::vm_instruction_error]) : VmxError::none;
+}
+
+}  // namespace cupel::vtx

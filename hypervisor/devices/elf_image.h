@@ -1,0 +1,29 @@
+// The parts of an ELF executable that a loader needs, validated.
+// Source: System V ABI, "ELF Header", "Program Header", "Note Section".
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "core/error.h"
+#include "core/types.h"
+
+namespace cupel::devices {
+
+struct ElfSegment {
+  Gpa physical;
+  std::span<const std::byte> bytes;  // in the file
+  uint64_t memory_size = 0;          // rest is zero
+};
+
+struct ElfImage {
+  std::vector<ElfSegment> segments;   // PT_LOAD, in file order, not empty
+  std::optional<uint64_t> pvh_entry;  // XEN_ELFNOTE_PHYS32_ENTRY
+};
+
+// Everything returned lies inside `file`. Errors: bad_input.
+Result<ElfImage> parse_elf(std::span<const std::byte> file);
+
+}  // namespace cupel::devices

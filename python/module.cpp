@@ -1,0 +1,10 @@
+// The native half of the Python package `cupel`; python/cupel/_core.pyi describes it.
+#include <pybind11/pybind11.h>
+
+#include "bind_language.h"
+#include "errors.h"
+
+PYBIND11_MODULE(_core, module) {
+  cupel::python::bind_errors(module);
+  cupel::python::bind_language(module);
+}

@@ -1,0 +1,273 @@
+// Guests that really execute: the VT-x model over the real processor.
+#include <gtest/gtest.h>
+
+#include <initializer_list>
+
+#include "tests/vtx/rig.h"
+
+namespace cupel::vtx::testing {
+namespace {
+
+using namespace x86;
+
+// A 64-bit guest, identity-mapped by its own tables and by EPT up to 16 MiB.
+class RealRig : public ::testing::Test {
+ protected:
+  static constexpr uint64_t kCode = 0x100000, kStack = 0x200000, kGdt = 0x210000, kIdt = 0x211000,
+                            kGuestPml4 = 0x220000, kEptPd = 0x12000, kEptPt = 0x13000;
+
+  void SetUp() override {
+    memory = std::move(PhysicalMemory::create(16_MiB)).value();
+    auto made =
+        cpu::Processor::create(*memory, clock, {cpu::server_profile(), 1'000'000'000, 0});
+    ASSERT_TRUE(made.ok()) << describe(made.error());
+    processor = std::move(made).value();
+    vmx = std::make_unique<LogicalProcessor>(*processor);
+    memory->write(kVmxonRegion, vmx->capabilities().revision);
+    vmx->write_cr4(vmx->read_cr4() | cr4::VMXE);
+    ASSERT_EQ(vmx->vmxon(kVmxonRegion), VmxStatus::succeed);
+    good_vmcs(*vmx, *memory);
+    map_guest();
+    set(F::guest_rip, kCode);
+    set(F::guest_rsp, kStack);
+    set(F::guest_cr3, kGuestPml4);
+    set(F::guest_gdtr_base, kGdt);
+    set(F::guest_gdtr_limit, 0x7f);
+    set(F::guest_idtr_base, kIdt);
+    set(F::guest_idtr_limit, 0xfff);
+  }
+
+  void map_guest() {
+    put(kPml4, 0x11000 | 7);
+    put(0x11000, kEptPd | 7);
+    for (uint64_t n = 0; n < 8; ++n) put(kEptPd + 8 * n, n << 21 | 7 | 6 << 3 | 1 << 7);
+    put(kGuestPml4, (kGuestPml4 + 0x1000) | 3);
+    put(kGuestPml4 + 0x1000, (kGuestPml4 + 0x2000) | 3);
+    for (uint64_t n = 0; n < 512; ++n) put(kGuestPml4 + 0x2000 + 8 * n, n << 21 | 0x83);
+    put(kGdt + 8, 0x00af9b000000ffffull);
+    put(kGdt + 16, 0x00cf93000000ffffull);
+  }
+  void put(uint64_t at, uint64_t value) { memory->write(Hpa(at), value); }
+  void code(std::initializer_list<int> bytes, uint64_t at = kCode) {
+    for (const int b : bytes) memory->write(Hpa(at++), static_cast<uint8_t>(b));
+  }
+  void gate(unsigned vector, uint64_t handler) {
+    put(kIdt + 16 * vector, (handler & 0xffff) | 8ull << 16 | 0x8eull << 40 |
+                                (handler & 0xffff0000) << 32);
+    put(kIdt + 16 * vector + 8, handler >> 32);
+  }
+  void set(F f, uint64_t value) {
+    ASSERT_EQ(vmx->vmwrite(encoding_of(f), value), VmxStatus::succeed) << name_of(f);
+  }
+  uint64_t get(F f) {
+    uint64_t value = 0;
+    EXPECT_EQ(vmx->vmread(encoding_of(f), value), VmxStatus::succeed) << name_of(f);
+    return value;
+  }
+  ExitReason enter() {
+    const auto status = launched ? vmx->vmresume(regs) : vmx->vmlaunch(regs);
+    EXPECT_EQ(status, VmxStatus::succeed) << vmx->describe_entry_failures();
+    launched = true;
+    EXPECT_EQ(get(F::exit_reason) >> 31, 0u) << vmx->describe_entry_failures();
+    return static_cast<ExitReason>(get(F::exit_reason) & 0xffff);
+  }
+  void skip() { set(F::guest_rip, get(F::guest_rip) + get(F::exit_instruction_length)); }
+
+  VirtualClock clock;
+  std::unique_ptr<PhysicalMemory> memory;
+  std::unique_ptr<cpu::Processor> processor;
+  std::unique_ptr<LogicalProcessor> vmx;
+  GprFile regs;
+  bool launched = false;
+};
+
+TEST_F(RealRig, CpuidLoop) {
+  code({0x31, 0xdb,              // xor ebx, ebx
+        0xff, 0xc1,              // again: inc ecx
+        0x0f, 0xa2,              // cpuid
+        0xeb, 0xfa});            // jmp again
+  for (uint64_t n = 1; n <= 100; ++n) {
+    ASSERT_EQ(enter(), ExitReason::cpuid);
+    EXPECT_EQ(regs[Gpr::rcx], n);
+    EXPECT_EQ(get(F::guest_rip), kCode + 4);
+    EXPECT_EQ(get(F::exit_instruction_length), 2u);
+    skip();
+  }
+}
+
+TEST_F(RealRig, PortIoByBitmap) {
+  memory->write<uint8_t>(Hpa(kIoA + 0x3f8 / 8), 1);
+  code({0xba, 0xf8, 0x03, 0, 0,  // mov edx, 3F8H
+        0xb0, 0x41,              // mov al, 'A'
+        0xe6, 0x80,              // out 80H, al: no exit
+        0xee,                    // out dx, al
+        0x0f, 0xa2});
+  ASSERT_EQ(enter(), ExitReason::io_instruction);
+  const IoAccess io = IoAccess::decode(get(F::exit_qualification));
+  EXPECT_EQ(io.port, 0x3f8);
+  EXPECT_EQ(io.size, 1);
+  EXPECT_FALSE(io.in);
+  EXPECT_FALSE(io.immediate);
+  EXPECT_EQ(regs[Gpr::rax] & 0xff, 0x41u);
+  skip();
+  EXPECT_EQ(enter(), ExitReason::cpuid);
+}
+
+TEST_F(RealRig, Hlt) {
+  code({0xf4, 0x0f, 0xa2});
+  ASSERT_EQ(enter(), ExitReason::hlt);
+  EXPECT_EQ(get(F::guest_rip), kCode);
+  skip();
+  EXPECT_EQ(enter(), ExitReason::cpuid);
+}
+
+TEST_F(RealRig, EptViolationHasTheAddresses) {
+  code({0xb8, 0x34, 0x12, 0xe0, 0x00,  // mov eax, E01234H
+        0xc7, 0x00, 1, 0, 0, 0,        // mov dword [rax], 1
+        0x0f, 0xa2});
+  put(kEptPd + 7 * 8, 0);  // 14-16 MiB
+  ASSERT_EQ(enter(), ExitReason::ept_violation);
+  EXPECT_EQ(get(F::guest_physical_address), 0xe01234u);
+  EXPECT_EQ(get(F::guest_linear_address), 0xe01234u);
+  const auto v = EptViolation::decode(get(F::exit_qualification));
+  EXPECT_TRUE(v.write);
+  EXPECT_FALSE(v.read || v.readable || v.writable || v.executable);
+  EXPECT_TRUE(v.translated && v.linear_valid);
+  EXPECT_EQ(get(F::guest_rip), kCode + 5);
+  put(kEptPd + 7 * 8, 7ull << 21 | 7 | 6 << 3 | 1 << 7);
+  EXPECT_EQ(enter(), ExitReason::cpuid);
+  EXPECT_EQ(memory->read<uint32_t>(Hpa(0xe01234)), 1u);
+}
+
+TEST_F(RealRig, EptDirtyFlagFollowsTheFirstWrite) {
+  set(F::ept_pointer, kPml4 | 64 | 3 << 3 | 6);
+  code({0xa1, 0, 0, 0x60, 0, 0, 0, 0, 0,  // mov eax, [600000H]
+        0x0f, 0xa2,                       // cpuid
+        0xa3, 0, 0, 0x60, 0, 0, 0, 0, 0,  // mov [600000H], eax
+        0x0f, 0xa2});
+  ASSERT_EQ(enter(), ExitReason::cpuid);
+  EXPECT_EQ(memory->read<uint64_t>(Hpa(kEptPd + 3 * 8)) & 0x300, 0x100u);
+  skip();
+  ASSERT_EQ(enter(), ExitReason::cpuid);
+  EXPECT_EQ(memory->read<uint64_t>(Hpa(kEptPd + 3 * 8)) & 0x300, 0x300u);
+}
+
+TEST_F(RealRig, InjectedInterruptRunsTheHandler) {
+  code({0xeb, 0xfe});  // jmp self
+  code({0x0f, 0xa2, 0x48, 0xcf}, 0x101000);  // cpuid; iretq
+  gate(0x40, 0x101000);
+  set(F::guest_rflags, 0x202);
+  set(F::entry_interruption_info, 0x80000040);
+  ASSERT_EQ(enter(), ExitReason::cpuid);
+  EXPECT_EQ(get(F::guest_rip), 0x101000u);
+  EXPECT_EQ(get(F::guest_rflags) & rflags::IF, 0u);
+  EXPECT_EQ(memory->read<uint64_t>(Hpa(get(F::guest_rsp))), kCode);  // return address
+  EXPECT_EQ(get(F::entry_interruption_info) >> 31, 0u);
+}
+
+TEST_F(RealRig, FaultDuringDeliveryHasVectoringInformation) {
+  code({0xeb, 0xfe});
+  gate(0x40, 0x101000);
+  set(F::guest_rsp, 0xe00800);
+  put(kEptPd + 7 * 8, 0);  // the stack is not there
+  set(F::guest_rflags, 0x202);
+  set(F::entry_interruption_info, 0x80000040);
+  ASSERT_EQ(enter(), ExitReason::ept_violation);
+  EXPECT_EQ(get(F::idt_vectoring_info), 0x80000040u);
+  EXPECT_EQ(get(F::guest_rip), kCode);
+}
+
+TEST_F(RealRig, PreemptionTimerStopsASpinningGuest) {
+  code({0xeb, 0xfe});
+  set(F::pin_based_controls, get(F::pin_based_controls) | pin::preemption_timer);
+  set(F::preemption_timer_value, 100'000);
+  const Nanoseconds start = clock.now();
+  ASSERT_EQ(enter(), ExitReason::preemption_timer);
+  EXPECT_GE((clock.now() - start).count(), 100'000);
+  EXPECT_LT((clock.now() - start).count(), 101'000);
+  EXPECT_EQ(get(F::guest_rip), kCode);
+}
+
+TEST_F(RealRig, InterruptWindowOpensAfterSti) {
+  code({0x90, 0xfb, 0x90, 0x90, 0xeb, 0xfe});  // nop; sti; nop; nop; jmp self
+  set(F::primary_processor_controls,
+      get(F::primary_processor_controls) | proc::interrupt_window);
+  ASSERT_EQ(enter(), ExitReason::interrupt_window);
+  EXPECT_GE(get(F::guest_rip), kCode + 3);  // not in the shadow of STI
+  EXPECT_NE(get(F::guest_rflags) & rflags::IF, 0u);
+}
+
+TEST_F(RealRig, MaskedControlRegisterReadsTheShadow) {
+  set(F::cr4_read_shadow, 0);
+  code({0x0f, 0x20, 0xe0,   // mov rax, cr4
+        0x0f, 0x22, 0xe0,   // mov cr4, rax: VMXE stays, as the guest cannot know
+        0x0f, 0xa2});
+  ASSERT_EQ(enter(), ExitReason::cpuid);
+  EXPECT_EQ(regs[Gpr::rax], cr4::PAE);
+  EXPECT_EQ(get(F::guest_cr4), cr4::PAE | cr4::VMXE);
+}
+
+TEST_F(RealRig, GuestPageFaultExitsByBitmap) {
+  set(F::exception_bitmap, 1u << kPF);
+  put(kGuestPml4 + 0x2000 + 8 * 100, 0);
+  code({0xa1, 0, 0, 0x80, 0x0c, 0, 0, 0, 0});  // mov eax, [C800000H]
+  ASSERT_EQ(enter(), ExitReason::exception_or_nmi);
+  EXPECT_EQ(get(F::exit_interruption_info), 0x80000b0eu);
+  EXPECT_EQ(get(F::exit_qualification), 0xc800000u);
+  EXPECT_EQ(get(F::guest_rip), kCode);
+}
+
+TEST_F(RealRig, VmcallAndVmxInstructionsExit) {
+  code({0x0f, 0x01, 0xc1,          // vmcall
+        0x0f, 0x01, 0xc4});        // vmxoff
+  ASSERT_EQ(enter(), ExitReason::vmcall);
+  EXPECT_EQ(get(F::exit_instruction_length), 3u);
+  skip();
+  EXPECT_EQ(enter(), ExitReason::vmxoff);
+}
+
+TEST_F(RealRig, RealModeGuestWithUnrestrictedGuest) {
+  set(F::entry_controls, get(F::entry_controls) & ~uint64_t{entryctl::ia32e_mode_guest});
+  set(F::guest_efer, 0);
+  set(F::guest_cr0, 0x30);
+  set(F::guest_cr4, cr4::VMXE);
+  for (unsigned n = 0; n < 6; ++n) {
+    const auto at = [n](F first) { return static_cast<F>(static_cast<unsigned>(first) + n); };
+    set(at(F::guest_es_selector), 0);
+    set(at(F::guest_es_access_rights), 0x93);
+    set(at(F::guest_es_limit), 0xffff);
+  }
+  set(F::guest_cs_access_rights, 0x9b);
+  set(F::guest_idtr_base, 0);
+  set(F::guest_idtr_limit, 0x3ff);
+  set(F::guest_rip, 0x8000);
+  set(F::guest_rsp, 0x9000);
+  code({0xb8, 0x34, 0x12, 0xcd, 0x20}, 0x8000);  // mov ax, 1234H; int 20H
+  code({0xf4}, 0x8100);
+  memory->write<uint32_t>(Hpa(0x20 * 4), 0x8100);
+  ASSERT_EQ(enter(), ExitReason::hlt);
+  EXPECT_EQ(get(F::guest_rip), 0x8100u);
+  EXPECT_EQ(regs[Gpr::rax] & 0xffff, 0x1234u);
+  EXPECT_EQ(memory->read<uint16_t>(Hpa(0x8ffa)), 0x8005u);
+}
+
+TEST_F(RealRig, HltWithoutExitingEndsWithTheTimer) {
+  set(F::primary_processor_controls,
+      get(F::primary_processor_controls) & ~uint64_t{proc::hlt_exiting});
+  set(F::pin_based_controls, get(F::pin_based_controls) | pin::preemption_timer);
+  set(F::preemption_timer_value, 50'000);
+  code({0xf4});
+  ASSERT_EQ(enter(), ExitReason::preemption_timer);
+  EXPECT_EQ(get(F::guest_activity_state), 1u);
+  EXPECT_EQ(get(F::guest_rip), kCode + 1);
+}
+
+TEST_F(RealRig, NoTimerAndHltComesBackToTheHost) {
+  set(F::primary_processor_controls,
+      get(F::primary_processor_controls) & ~uint64_t{proc::hlt_exiting});
+  code({0xf4});
+  EXPECT_EQ(enter(), ExitReason::external_interrupt);
+}
+
+}  // namespace
+}  // namespace cupel::vtx::testing
