@@ -2,9 +2,12 @@
 #include <pybind11/pybind11.h>
 
 #include "bind_language.h"
+#include "bind_run.h"
 #include "errors.h"
 
 PYBIND11_MODULE(_core, module) {
   cupel::python::bind_errors(module);
   cupel::python::bind_language(module);
+  cupel::python::bind_run(module);
+  cupel::python::bind_console(module);
 }

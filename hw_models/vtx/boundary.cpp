@@ -1,6 +1,6 @@
 // Events between instructions: preemption timer, windows, NMIs, external interrupts, INIT.
 // SDM vol. 3C, "Other Causes of VM Exits"; order: vol. 3A, "Prioritization of Concurrent Events".
-#include <algorithm>
+#include <utility>
 
 #include "core/probe.h"
 #include "core/x86/vmx_controls.h"

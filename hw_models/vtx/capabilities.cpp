@@ -106,12 +106,18 @@ bool CapabilityProfile::has_field(uint32_t encoding) const {
   for (const auto& c : kConditions) {
     if (full < c.first || full > c.last) continue;
     switch (c.word) {
-      case Word::pin: return (pin.allowed & c.bits) != 0;
-      case Word::proc: return (proc.allowed & c.bits) != 0;
-      case Word::proc2: return (proc2.allowed & c.bits) != 0;
-      case Word::exit: return (exit.allowed & c.bits) != 0;
-      case Word::entry: return (entry.allowed & c.bits) != 0;
-      case Word::never: return false;
+      case Word::pin:
+        return (pin.allowed & c.bits) != 0;
+      case Word::proc:
+        return (proc.allowed & c.bits) != 0;
+      case Word::proc2:
+        return (proc2.allowed & c.bits) != 0;
+      case Word::exit:
+        return (exit.allowed & c.bits) != 0;
+      case Word::entry:
+        return (entry.allowed & c.bits) != 0;
+      case Word::never:
+        return false;
     }
   }
   return std::find(std::begin(kEncodings), std::end(kEncodings), full) != std::end(kEncodings);
@@ -119,28 +125,44 @@ bool CapabilityProfile::has_field(uint32_t encoding) const {
 
 bool CapabilityProfile::activity_supported(uint64_t activity) const {
   switch (activity) {
-    case 0: return true;
-    case 1: return activity_hlt;
-    case 2: return activity_shutdown;
-    case 3: return activity_wait_for_sipi;
-    default: return false;
+    case 0:
+      return true;
+    case 1:
+      return activity_hlt;
+    case 2:
+      return activity_shutdown;
+    case 3:
+      return activity_wait_for_sipi;
+    default:
+      return false;
   }
 }
 
 std::optional<uint64_t> CapabilityProfile::msr(uint32_t index) const {
   const bool secondary = proc.offers(proc::secondary_controls);
   switch (index) {
-    case msr::VMX_BASIC: return basic_msr(*this);
-    case msr::VMX_PINBASED: return pin.msr();
-    case msr::VMX_PROCBASED: return proc.msr();
-    case msr::VMX_EXIT: return exit.msr();
-    case msr::VMX_ENTRY: return entry.msr();
-    case msr::VMX_MISC: return misc_msr(*this);
-    case msr::VMX_CR0_FIXED0: return cr0_fixed0;
-    case msr::VMX_CR0_FIXED1: return cr0_fixed1;
-    case msr::VMX_CR4_FIXED0: return cr4_fixed0;
-    case msr::VMX_CR4_FIXED1: return cr4_fixed1;
-    case msr::VMX_VMCS_ENUM: return vmcs_enum_msr(*this);
+    case msr::VMX_BASIC:
+      return basic_msr(*this);
+    case msr::VMX_PINBASED:
+      return pin.msr();
+    case msr::VMX_PROCBASED:
+      return proc.msr();
+    case msr::VMX_EXIT:
+      return exit.msr();
+    case msr::VMX_ENTRY:
+      return entry.msr();
+    case msr::VMX_MISC:
+      return misc_msr(*this);
+    case msr::VMX_CR0_FIXED0:
+      return cr0_fixed0;
+    case msr::VMX_CR0_FIXED1:
+      return cr0_fixed1;
+    case msr::VMX_CR4_FIXED0:
+      return cr4_fixed0;
+    case msr::VMX_CR4_FIXED1:
+      return cr4_fixed1;
+    case msr::VMX_VMCS_ENUM:
+      return vmcs_enum_msr(*this);
     case msr::VMX_PROCBASED2:
       if (secondary) return proc2.msr();
       break;
@@ -148,11 +170,16 @@ std::optional<uint64_t> CapabilityProfile::msr(uint32_t index) const {
       if (secondary && (proc2.offers(proc2::enable_ept) || proc2.offers(proc2::enable_vpid)))
         return ept_vpid;
       break;
-    case msr::VMX_TRUE_PINBASED: return pin.true_msr();
-    case msr::VMX_TRUE_PROCBASED: return proc.true_msr();
-    case msr::VMX_TRUE_EXIT: return exit.true_msr();
-    case msr::VMX_TRUE_ENTRY: return entry.true_msr();
-    default: break;
+    case msr::VMX_TRUE_PINBASED:
+      return pin.true_msr();
+    case msr::VMX_TRUE_PROCBASED:
+      return proc.true_msr();
+    case msr::VMX_TRUE_EXIT:
+      return exit.true_msr();
+    case msr::VMX_TRUE_ENTRY:
+      return entry.true_msr();
+    default:
+      break;
   }
   return std::nullopt;
 }
@@ -201,15 +228,24 @@ uint64_t cr4_supported(const x86::CpuidTable& cpuid) {
     uint64_t cr4;
   };
   const Row rows[] = {
-      {features.edx, 1, cr4::VME | cr4::PVI}, {features.edx, 2, cr4::DE},
-      {features.edx, 3, cr4::PSE},            {features.edx, 4, cr4::TSD},
-      {features.edx, 6, cr4::PAE},            {features.edx, 7, cr4::MCE},
-      {features.edx, 13, cr4::PGE},           {features.edx, 24, cr4::OSFXSR},
-      {features.edx, 25, cr4::OSXMMEXCPT},    {features.ecx, 5, cr4::VMXE},
-      {features.ecx, 6, cr4::SMXE},           {features.ecx, 17, cr4::PCIDE},
-      {features.ecx, 26, cr4::OSXSAVE},       {extended.ebx, 0, cr4::FSGSBASE},
-      {extended.ebx, 7, cr4::SMEP},           {extended.ebx, 20, cr4::SMAP},
-      {extended.ecx, 2, cr4::UMIP},           {extended.ecx, 3, cr4::PKE},
+      {features.edx, 1, cr4::VME | cr4::PVI},
+      {features.edx, 2, cr4::DE},
+      {features.edx, 3, cr4::PSE},
+      {features.edx, 4, cr4::TSD},
+      {features.edx, 6, cr4::PAE},
+      {features.edx, 7, cr4::MCE},
+      {features.edx, 13, cr4::PGE},
+      {features.edx, 24, cr4::OSFXSR},
+      {features.edx, 25, cr4::OSXMMEXCPT},
+      {features.ecx, 5, cr4::VMXE},
+      {features.ecx, 6, cr4::SMXE},
+      {features.ecx, 17, cr4::PCIDE},
+      {features.ecx, 26, cr4::OSXSAVE},
+      {extended.ebx, 0, cr4::FSGSBASE},
+      {extended.ebx, 7, cr4::SMEP},
+      {extended.ebx, 20, cr4::SMAP},
+      {extended.ecx, 2, cr4::UMIP},
+      {extended.ecx, 3, cr4::PKE},
       {extended.ecx, 16, cr4::LA57},
   };
   uint64_t supported = cr4::PCE;

@@ -30,26 +30,26 @@ namespace eptcap {
 inline constexpr uint64_t execute_only = 1, walk_length_4 = 1 << 6, memory_type_uc = 1 << 8,
                           memory_type_wb = 1 << 14, page_2m = 1 << 16, page_1g = 1 << 17,
                           invept = 1 << 20, accessed_dirty = 1 << 21, invept_single = 1 << 25,
-                          invept_all = 1 << 26, invvpid = 1ull << 32,
-                          invvpid_address = 1ull << 40, invvpid_single = 1ull << 41,
-                          invvpid_all = 1ull << 42, invvpid_single_retain_global = 1ull << 43;
+                          invept_all = 1 << 26, invvpid = 1ull << 32, invvpid_address = 1ull << 40,
+                          invvpid_single = 1ull << 41, invvpid_all = 1ull << 42,
+                          invvpid_single_retain_global = 1ull << 43;
 }
 
 // Only what the model executes is offered. A profile is plain data: clear bits of `allowed` to
 // take a control away, and the VMCS fields that depend on it disappear with it.
 struct CapabilityProfile {
   std::string name;
-  uint32_t revision = 0;                        // VMCS revision identifier, bit 31 clear
-  bool exception_error_code_optional = false;   // IA32_VMX_BASIC[56]
-  ControlRange pin, proc, proc2, exit, entry;   // proc2 has no default1 bits
-  uint8_t preemption_timer_shift = 0;           // the timer counts at TSC >> shift, 0-31
+  uint32_t revision = 0;                       // VMCS revision identifier, bit 31 clear
+  bool exception_error_code_optional = false;  // IA32_VMX_BASIC[56]
+  ControlRange pin, proc, proc2, exit, entry;  // proc2 has no default1 bits
+  uint8_t preemption_timer_shift = 0;          // the timer counts at TSC >> shift, 0-31
   bool activity_hlt = true, activity_shutdown = true, activity_wait_for_sipi = true;
-  uint8_t cr3_targets = 4;                      // 0-4
-  bool vmwrite_any_field = true;                // IA32_VMX_MISC[29]
-  bool inject_zero_length = true;               // IA32_VMX_MISC[30]
+  uint8_t cr3_targets = 4;         // 0-4
+  bool vmwrite_any_field = true;   // IA32_VMX_MISC[29]
+  bool inject_zero_length = true;  // IA32_VMX_MISC[30]
   uint64_t cr0_fixed0 = 0x80000021, cr0_fixed1 = 0xffffffff;
   uint64_t cr4_fixed0 = 0x2000, cr4_fixed1 = 0x2000;
-  uint64_t ept_vpid = 0;                        // IA32_VMX_EPT_VPID_CAP, eptcap bits
+  uint64_t ept_vpid = 0;  // IA32_VMX_EPT_VPID_CAP, eptcap bits
 
   // Value of a capability MSR (480H-491H); nullopt where RDMSR raises #GP(0).
   std::optional<uint64_t> msr(uint32_t index) const;

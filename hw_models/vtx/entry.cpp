@@ -8,8 +8,8 @@ namespace cupel::vtx {
 using x86::ExitReason;
 
 EntryState LogicalProcessor::entry_state() {
-  return {guest_,  vmcs_,          capabilities_,  host_,
-          memory_, Hpa(current_),  physical_bits_, linear_bits_};
+  return {guest_,  vmcs_,         capabilities_,  host_,
+          memory_, Hpa(current_), physical_bits_, linear_bits_};
 }
 
 // SDM vol. 3C, "Basic VM-Entry Checks".
@@ -107,9 +107,12 @@ Outcome LogicalProcessor::execute_entry(bool launch) {
   if (const Outcome o = check_launch_state(launch); o != Outcome::succeed) return o;
   if (const auto failed = check_entry()) {
     switch (*failed) {
-      case CheckStage::controls: return fail(VmxError::entry_controls);
-      case CheckStage::host: return fail(VmxError::entry_host_state);
-      case CheckStage::guest: break;
+      case CheckStage::controls:
+        return fail(VmxError::entry_controls);
+      case CheckStage::host:
+        return fail(VmxError::entry_host_state);
+      case CheckStage::guest:
+        break;
     }
     fail_entry(ExitReason::entry_failure_guest_state, failures_.front().row->qualification);
     return Outcome::succeed;

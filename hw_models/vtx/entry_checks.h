@@ -61,6 +61,15 @@ struct EntryState {
   }
 };
 
+// Is each byte a memory type that IA32_PAT can hold? SDM vol. 3A, "IA32_PAT MSR".
+constexpr bool pat_types_valid(uint64_t pat) {
+  for (unsigned n = 0; n < 8; ++n) {
+    const uint64_t type = pat >> (8 * n) & 0xff;
+    if (type > 7 || type == 2 || type == 3) return false;
+  }
+  return true;
+}
+
 // Decides what a failing row leads to.
 enum class CheckStage : uint8_t {
   controls,  // VMfailValid(7)
@@ -69,8 +78,8 @@ enum class CheckStage : uint8_t {
 };
 
 struct CheckRow {
-  const char* id;       // "guest.rflags.reserved"
-  const char* section;  // title in SDM vol. 3C (edition 087)
+  const char* id;          // "guest.rflags.reserved"
+  const char* section;     // title in SDM vol. 3C (edition 087)
   std::array<F, 7> reads;  // padded with F::none; a VMWRITE to one of them makes the row due
   bool (*holds)(const EntryState&);
   const char* allowed;  // what the fields may be

@@ -42,10 +42,14 @@ bool injection_vector(S s) {
   const auto info = s.injection();
   if (!info.valid) return true;
   switch (info.type) {
-    case EventType::nmi: return info.vector == kNMI;
-    case EventType::hardware_exception: return info.vector <= 31;
-    case EventType::other: return info.vector == 0;
-    default: return true;
+    case EventType::nmi:
+      return info.vector == kNMI;
+    case EventType::hardware_exception:
+      return info.vector <= 31;
+    case EventType::other:
+      return info.vector == 0;
+    default:
+      return true;
   }
 }
 
@@ -172,14 +176,10 @@ constexpr CheckRow kRows[] = {
      },
      "\"enable PML\" needs \"enable EPT\" and a 4-KByte aligned log"},
     {"control.unrestricted_guest.ept", kExecution, fields(kProc, kProc2),
-     [](S s) {
-       return implies(s.proc2(proc2::unrestricted_guest), s.proc2(proc2::enable_ept));
-     },
+     [](S s) { return implies(s.proc2(proc2::unrestricted_guest), s.proc2(proc2::enable_ept)); },
      "\"unrestricted guest\" needs \"enable EPT\""},
     {"control.mode_based_execute.ept", kExecution, fields(kProc, kProc2),
-     [](S s) {
-       return implies(s.proc2(proc2::mode_based_execute), s.proc2(proc2::enable_ept));
-     },
+     [](S s) { return implies(s.proc2(proc2::mode_based_execute), s.proc2(proc2::enable_ept)); },
      "\"mode-based execute control for EPT\" needs \"enable EPT\""},
     {"control.vmcs_shadowing.bitmaps", kExecution,
      fields(kProc, kProc2, F::vmread_bitmap, F::vmwrite_bitmap),
@@ -219,9 +219,7 @@ constexpr CheckRow kRows[] = {
      fields(F::entry_interruption_info, F::guest_cr0, kProc, kProc2), injection_deliver_error_code,
      "bit 11 is 1 exactly for the hardware exceptions with error code, in protected mode"},
     {"control.injection.reserved", kEntry, fields(F::entry_interruption_info),
-     [](S s) {
-       return !s.injection().valid || (s[F::entry_interruption_info] & 0x7ffff000) == 0;
-     },
+     [](S s) { return !s.injection().valid || (s[F::entry_interruption_info] & 0x7ffff000) == 0; },
      "bits 30:12 are 0"},
     {"control.injection.error_code", kEntry,
      fields(F::entry_interruption_info, F::entry_exception_error_code),

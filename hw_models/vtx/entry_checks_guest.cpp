@@ -8,8 +8,7 @@ namespace {
 using namespace x86;
 using S = const EntryState&;
 
-constexpr const char* kRegisters =
-    "Checks on Guest Control Registers, Debug Registers, and MSRs";
+constexpr const char* kRegisters = "Checks on Guest Control Registers, Debug Registers, and MSRs";
 constexpr const char* kRip = "Checks on Guest RIP, RFLAGS, and SSP";
 constexpr const char* kState = "Checks on Guest Non-Register State";
 constexpr const char* kPdptes = "Checks on Guest Page-Directory-Pointer-Table Entries";
@@ -31,14 +30,6 @@ bool cr0_fixed(S s) {
   uint64_t must = s.capabilities.cr0_fixed0;
   if (s.unrestricted()) must &= ~(cr0::PE | cr0::PG);
   return fixed(s[F::guest_cr0], must, s.capabilities.cr0_fixed1);
-}
-
-bool pat_types(uint64_t pat) {
-  for (unsigned n = 0; n < 8; ++n) {
-    const uint64_t type = pat >> (8 * n) & 0xff;
-    if (type > 7 || type == 2 || type == 3) return false;
-  }
-  return true;
 }
 
 bool efer_lme(S s) {
@@ -66,8 +57,10 @@ bool activity_injection(S s) {
              (exception && (info.vector == kDB || info.vector == kMC));
     case Activity::shutdown:
       return info.type == EventType::nmi || (exception && info.vector == kMC);
-    case Activity::wait_for_sipi: return false;
-    default: return true;
+    case Activity::wait_for_sipi:
+      return false;
+    default:
+      return true;
   }
 }
 
@@ -116,9 +109,7 @@ constexpr CheckRow kRows[] = {
     {"guest.cr0.fixed", kRegisters, fields(F::guest_cr0, kProc, kProc2), cr0_fixed,
      "as IA32_VMX_CR0_FIXED0/1 (486H, 487H) require; PE and PG free for an unrestricted guest"},
     {"guest.cr0.pg_without_pe", kRegisters, fields(F::guest_cr0),
-     [](S s) {
-       return (s[F::guest_cr0] & cr0::PG) == 0 || (s[F::guest_cr0] & cr0::PE) != 0;
-     },
+     [](S s) { return (s[F::guest_cr0] & cr0::PG) == 0 || (s[F::guest_cr0] & cr0::PE) != 0; },
      "PG only with PE"},
     {"guest.cr4.fixed", kRegisters, fields(F::guest_cr4),
      [](S s) {
@@ -150,7 +141,7 @@ constexpr CheckRow kRows[] = {
     {"guest.sysenter_eip.canonical", kRegisters, fields(F::guest_sysenter_eip),
      [](S s) { return s.canonical(s[F::guest_sysenter_eip]); }, "canonical"},
     {"guest.pat.types", kRegisters, fields(kEntry, F::guest_pat),
-     [](S s) { return !s.entry(entryctl::load_pat) || pat_types(s[F::guest_pat]); },
+     [](S s) { return !s.entry(entryctl::load_pat) || pat_types_valid(s[F::guest_pat]); },
      "each byte is 0, 1, 4, 5, 6 or 7 when \"load IA32_PAT\" is 1"},
     {"guest.efer.reserved", kRegisters, fields(kEntry, F::guest_efer),
      [](S s) {
@@ -180,8 +171,7 @@ constexpr CheckRow kRows[] = {
      "VM is 0 in IA-32e mode and with CR0.PE 0"},
     {"guest.rflags.if_injection", kRip, fields(F::guest_rflags, kInfo),
      [](S s) {
-       return !s.injects(EventType::external_interrupt) ||
-              (s[F::guest_rflags] & rflags::IF) != 0;
+       return !s.injects(EventType::external_interrupt) || (s[F::guest_rflags] & rflags::IF) != 0;
      },
      "IF is 1 when an external interrupt is injected"},
 
@@ -205,8 +195,7 @@ constexpr CheckRow kRows[] = {
      [](S s) { return (s[kBlocking] & 3) != 3; }, "not blocking by STI and by MOV SS at once"},
     {"guest.interruptibility.sti_if", kState, fields(kBlocking, F::guest_rflags),
      [](S s) {
-       return (s[kBlocking] & interruptibility::sti) == 0 ||
-              (s[F::guest_rflags] & rflags::IF) != 0;
+       return (s[kBlocking] & interruptibility::sti) == 0 || (s[F::guest_rflags] & rflags::IF) != 0;
      },
      "blocking by STI only with RFLAGS.IF 1"},
     {"guest.interruptibility.injected_interrupt", kState, fields(kBlocking, kInfo),
@@ -223,8 +212,7 @@ constexpr CheckRow kRows[] = {
     {"guest.interruptibility.smi", kState, fields(kBlocking),
      [](S s) { return (s[kBlocking] & interruptibility::smi) == 0; },
      "no blocking by SMI outside SMM"},
-    {"guest.interruptibility.virtual_nmi", kState,
-     fields(kBlocking, kInfo, F::pin_based_controls),
+    {"guest.interruptibility.virtual_nmi", kState, fields(kBlocking, kInfo, F::pin_based_controls),
      [](S s) {
        return !s.pin(pin::virtual_nmis) || !s.injects(EventType::nmi) ||
               (s[kBlocking] & interruptibility::nmi) == 0;

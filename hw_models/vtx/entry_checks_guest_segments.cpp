@@ -103,12 +103,16 @@ bool cs_dpl(S s) {
   const Rights cs = rights(s, Seg::cs);
   const unsigned ss_dpl = rights(s, Seg::ss).dpl();
   switch (cs.type()) {
-    case 3: return cs.dpl() == 0;
+    case 3:
+      return cs.dpl() == 0;
     case 9:
-    case 11: return cs.dpl() == ss_dpl;
+    case 11:
+      return cs.dpl() == ss_dpl;
     case 13:
-    case 15: return cs.dpl() <= ss_dpl;
-    default: return true;  // guest.cs.type fails
+    case 15:
+      return cs.dpl() <= ss_dpl;
+    default:
+      return true;  // guest.cs.type fails
   }
 }
 bool cs_d(S s) {
@@ -150,9 +154,7 @@ bool tr_type(S s) {
   const unsigned type = rights(s, Seg::tr).type();
   return type == 11 || (type == 3 && !s.ia32e_guest());
 }
-bool ldtr_type(S s) {
-  return system_exempt(s, Seg::ldtr) || rights(s, Seg::ldtr).type() == 2;
-}
+bool ldtr_type(S s) { return system_exempt(s, Seg::ldtr) || rights(s, Seg::ldtr).type() == 2; }
 template <Seg seg>
 bool system_segment(S s) {
   return system_exempt(s, seg) || !rights(s, seg).s();
@@ -183,48 +185,55 @@ bool table_limit(S s) {
   return s[field] <= 0xffff;
 }
 
-#define V86_ROWS(seg)                                                                           \
-  {"guest." #seg ".v86_base", kSegments,                                                        \
-   fields(kFlags, selector_of(Seg::seg), base_of(Seg::seg)), v86_base<Seg::seg>,                \
-   "selector << 4 in virtual-8086 mode"},                                                       \
-      {"guest." #seg ".v86_limit", kSegments, fields(kFlags, limit_of(Seg::seg)),               \
-       v86_limit<Seg::seg>, "FFFFH in virtual-8086 mode"},                                      \
-      {"guest." #seg ".v86_rights", kSegments, fields(kFlags, rights_of(Seg::seg)),             \
-       v86_rights<Seg::seg>, "F3H in virtual-8086 mode"}
+#define V86_ROWS(seg)                                                                              \
+  {"guest." #seg ".v86_base", kSegments, fields(kFlags, selector_of(Seg::seg), base_of(Seg::seg)), \
+   v86_base<Seg::seg>, "selector << 4 in virtual-8086 mode"},                                      \
+      {"guest." #seg ".v86_limit", kSegments, fields(kFlags, limit_of(Seg::seg)),                  \
+       v86_limit<Seg::seg>, "FFFFH in virtual-8086 mode"},                                         \
+  {                                                                                                \
+    "guest." #seg ".v86_rights", kSegments, fields(kFlags, rights_of(Seg::seg)),                   \
+        v86_rights<Seg::seg>, "F3H in virtual-8086 mode"                                           \
+  }
 
-#define COMMON_ROWS(seg)                                                                        \
-  {"guest." #seg ".s", kSegments, fields(rights_of(Seg::seg), kFlags), code_or_data<Seg::seg>,  \
-   "S (bit 4) is 1"},                                                                           \
-      {"guest." #seg ".present", kSegments, fields(rights_of(Seg::seg), kFlags),                \
-       present<Seg::seg>, "P (bit 7) is 1"},                                                    \
-      {"guest." #seg ".reserved", kSegments, fields(rights_of(Seg::seg), kFlags),               \
-       reserved<Seg::seg>, "bits 31:17 and 11:8 are 0"},                                        \
-      {"guest." #seg ".granularity", kSegments,                                                 \
-       fields(rights_of(Seg::seg), limit_of(Seg::seg), kFlags), limit_granularity<Seg::seg>,    \
-       "G is 0 if a bit in limit[11:0] is 0, and 1 if a bit in limit[31:20] is 1"}
+#define COMMON_ROWS(seg)                                                                       \
+  {"guest." #seg ".s", kSegments, fields(rights_of(Seg::seg), kFlags), code_or_data<Seg::seg>, \
+   "S (bit 4) is 1"},                                                                          \
+      {"guest." #seg ".present", kSegments, fields(rights_of(Seg::seg), kFlags),               \
+       present<Seg::seg>, "P (bit 7) is 1"},                                                   \
+      {"guest." #seg ".reserved", kSegments, fields(rights_of(Seg::seg), kFlags),              \
+       reserved<Seg::seg>, "bits 31:17 and 11:8 are 0"},                                       \
+  {                                                                                            \
+    "guest." #seg ".granularity", kSegments,                                                   \
+        fields(rights_of(Seg::seg), limit_of(Seg::seg), kFlags), limit_granularity<Seg::seg>,  \
+        "G is 0 if a bit in limit[11:0] is 0, and 1 if a bit in limit[31:20] is 1"             \
+  }
 
-#define DATA_ROWS(seg)                                                                          \
-  {"guest." #seg ".type", kSegments, fields(rights_of(Seg::seg), kFlags), data_type<Seg::seg>,  \
-   "accessed; readable when code"},                                                             \
-      {"guest." #seg ".dpl", kSegments,                                                         \
-       fields(rights_of(Seg::seg), selector_of(Seg::seg), kFlags, kProc, kProc2),               \
-       data_dpl<Seg::seg>, "not less than the selector's RPL for types 0-11"},                  \
+#define DATA_ROWS(seg)                                                                         \
+  {"guest." #seg ".type", kSegments, fields(rights_of(Seg::seg), kFlags), data_type<Seg::seg>, \
+   "accessed; readable when code"},                                                            \
+      {"guest." #seg ".dpl", kSegments,                                                        \
+       fields(rights_of(Seg::seg), selector_of(Seg::seg), kFlags, kProc, kProc2),              \
+       data_dpl<Seg::seg>, "not less than the selector's RPL for types 0-11"},                 \
       COMMON_ROWS(seg)
 
-#define SYSTEM_ROWS(seg)                                                                        \
-  {"guest." #seg ".s", kSegments, fields(rights_of(Seg::seg)), system_segment<Seg::seg>,        \
-   "S (bit 4) is 0"},                                                                           \
-      {"guest." #seg ".present", kSegments, fields(rights_of(Seg::seg)),                        \
-       system_present<Seg::seg>, "P (bit 7) is 1"},                                             \
-      {"guest." #seg ".reserved", kSegments, fields(rights_of(Seg::seg)),                       \
-       system_reserved<Seg::seg>, "bits 31:17 and 11:8 are 0"},                                 \
-      {"guest." #seg ".granularity", kSegments, fields(rights_of(Seg::seg), limit_of(Seg::seg)), \
-       system_granularity<Seg::seg>,                                                            \
-       "G is 0 if a bit in limit[11:0] is 0, and 1 if a bit in limit[31:20] is 1"}
+#define SYSTEM_ROWS(seg)                                                                           \
+  {"guest." #seg ".s", kSegments, fields(rights_of(Seg::seg)), system_segment<Seg::seg>,           \
+   "S (bit 4) is 0"},                                                                              \
+      {"guest." #seg ".present", kSegments, fields(rights_of(Seg::seg)), system_present<Seg::seg>, \
+       "P (bit 7) is 1"},                                                                          \
+      {"guest." #seg ".reserved", kSegments, fields(rights_of(Seg::seg)),                          \
+       system_reserved<Seg::seg>, "bits 31:17 and 11:8 are 0"},                                    \
+  {                                                                                                \
+    "guest." #seg ".granularity", kSegments, fields(rights_of(Seg::seg), limit_of(Seg::seg)),      \
+        system_granularity<Seg::seg>,                                                              \
+        "G is 0 if a bit in limit[11:0] is 0, and 1 if a bit in limit[31:20] is 1"                 \
+  }
 
-#define BASE_ROW(seg, predicate, text)                                                     \
-  {"guest." #seg ".base", kSegments, fields(base_of(Seg::seg), rights_of(Seg::seg)),      \
-   predicate<Seg::seg>, text}
+#define BASE_ROW(seg, predicate, text)                                                \
+  {                                                                                   \
+    "guest." #seg ".base", kSegments, fields(base_of(Seg::seg), rights_of(Seg::seg)), \
+        predicate<Seg::seg>, text                                                     \
+  }
 
 constexpr const char* kCanonicalBase = "canonical";
 constexpr const char* kLowBase = "bits 63:32 are 0";
@@ -238,7 +247,12 @@ constexpr CheckRow kRows[] = {
     {"guest.ss.selector_rpl", kSegments,
      fields(F::guest_ss_selector, F::guest_cs_selector, kFlags, kProc, kProc2), ss_rpl,
      "SS.RPL equals CS.RPL"},
-    V86_ROWS(cs), V86_ROWS(ss), V86_ROWS(ds), V86_ROWS(es), V86_ROWS(fs), V86_ROWS(gs),
+    V86_ROWS(cs),
+    V86_ROWS(ss),
+    V86_ROWS(ds),
+    V86_ROWS(es),
+    V86_ROWS(fs),
+    V86_ROWS(gs),
     BASE_ROW(tr, base_canonical, kCanonicalBase),
     BASE_ROW(fs, base_canonical, kCanonicalBase),
     BASE_ROW(gs, base_canonical, kCanonicalBase),
@@ -249,8 +263,9 @@ constexpr CheckRow kRows[] = {
     BASE_ROW(es, base_32bit, kLowBase),
     {"guest.cs.type", kSegments, fields(F::guest_cs_access_rights, kFlags, kProc, kProc2), cs_type,
      "accessed code (9, 11, 13, 15); also 3 for an unrestricted guest"},
-    {"guest.cs.dpl", kSegments, fields(F::guest_cs_access_rights, F::guest_ss_access_rights, kFlags),
-     cs_dpl, "type 3: 0; non-conforming: SS.DPL; conforming: at most SS.DPL"},
+    {"guest.cs.dpl", kSegments,
+     fields(F::guest_cs_access_rights, F::guest_ss_access_rights, kFlags), cs_dpl,
+     "type 3: 0; non-conforming: SS.DPL; conforming: at most SS.DPL"},
     {"guest.cs.d", kSegments, fields(F::guest_cs_access_rights, kFlags, kEntry), cs_d,
      "D/B is 0 in 64-bit mode"},
     COMMON_ROWS(cs),

@@ -17,15 +17,6 @@ bool fixed(uint64_t value, uint64_t must, uint64_t may) {
   return (value & must) == must && (value & ~may) == 0;
 }
 
-// Each byte a memory type that IA32_PAT can hold. SDM vol. 3A, "IA32_PAT MSR".
-bool pat_types(uint64_t pat) {
-  for (unsigned n = 0; n < 8; ++n) {
-    const uint64_t type = pat >> (8 * n) & 0xff;
-    if (type > 7 || type == 2 || type == 3) return false;
-  }
-  return true;
-}
-
 bool host64(S s) { return s.exit(exitctl::host_address_space_size); }
 
 template <F field>
@@ -58,7 +49,7 @@ constexpr CheckRow kRows[] = {
     {"host.sysenter_eip.canonical", kRegisters, fields(F::host_sysenter_eip),
      canonical<F::host_sysenter_eip>, kCanonical},
     {"host.pat.types", kRegisters, fields(kExit, F::host_pat),
-     [](S s) { return !s.exit(exitctl::load_pat) || pat_types(s[F::host_pat]); },
+     [](S s) { return !s.exit(exitctl::load_pat) || pat_types_valid(s[F::host_pat]); },
      "each byte is 0, 1, 4, 5, 6 or 7 when \"load IA32_PAT\" is 1"},
     {"host.efer.reserved", kRegisters, fields(kExit, F::host_efer),
      [](S s) {
@@ -99,17 +90,15 @@ constexpr CheckRow kRows[] = {
      kCanonical},
     {"host.gs_base.canonical", kSegments, fields(F::host_gs_base), canonical<F::host_gs_base>,
      kCanonical},
-    {"host.gdtr_base.canonical", kSegments, fields(F::host_gdtr_base),
-     canonical<F::host_gdtr_base>, kCanonical},
-    {"host.idtr_base.canonical", kSegments, fields(F::host_idtr_base),
-     canonical<F::host_idtr_base>, kCanonical},
+    {"host.gdtr_base.canonical", kSegments, fields(F::host_gdtr_base), canonical<F::host_gdtr_base>,
+     kCanonical},
+    {"host.idtr_base.canonical", kSegments, fields(F::host_idtr_base), canonical<F::host_idtr_base>,
+     kCanonical},
     {"host.tr_base.canonical", kSegments, fields(F::host_tr_base), canonical<F::host_tr_base>,
      kCanonical},
 
     {"host.address_space_size.mode", kSize, fields(kExit, kEntry),
-     [](S s) {
-       return s.host.ia32e() ? host64(s) : !host64(s) && !s.ia32e_guest();
-     },
+     [](S s) { return s.host.ia32e() ? host64(s) : !host64(s) && !s.ia32e_guest(); },
      "1 when the processor is in IA-32e mode at VM entry; else 0, with \"IA-32e mode guest\" 0"},
     {"host.address_space_size.guest", kSize, fields(kExit, kEntry),
      [](S s) { return host64(s) || !s.ia32e_guest(); },
@@ -121,9 +110,7 @@ constexpr CheckRow kRows[] = {
      [](S s) { return !host64(s) || (s[F::host_cr4] & cr4::PAE) != 0; },
      "CR4.PAE is 1 when \"host address-space size\" is 1"},
     {"host.rip", kSize, fields(kExit, F::host_rip),
-     [](S s) {
-       return host64(s) ? s.canonical(s[F::host_rip]) : s[F::host_rip] >> 32 == 0;
-     },
+     [](S s) { return host64(s) ? s.canonical(s[F::host_rip]) : s[F::host_rip] >> 32 == 0; },
      "canonical; bits 63:32 are 0 when \"host address-space size\" is 0"},
 };
 

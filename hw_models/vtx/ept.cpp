@@ -35,9 +35,12 @@ bool allowed(const EptWalk& walk, const cpu::PhysicalAccess& access, bool flags)
   // With accessed and dirty flags, accesses to guest paging structures are treated as writes.
   if (access.paging_structure && flags && !walk.writable) return false;
   switch (access.access) {
-    case cpu::Access::read: return walk.readable;
-    case cpu::Access::write: return walk.writable;
-    case cpu::Access::fetch: return walk.executable;
+    case cpu::Access::read:
+      return walk.readable;
+    case cpu::Access::write:
+      return walk.writable;
+    case cpu::Access::fetch:
+      return walk.executable;
   }
   return false;
 }
@@ -51,8 +54,7 @@ void set_flags(PhysicalMemory& memory, const std::array<Step, 4>& steps, unsigne
                bool write) {
   for (unsigned n = 0; n < used; ++n) {
     const uint64_t wanted = kAccessed | (write && n + 1 == used ? kDirty : 0);
-    if ((steps[n].entry & wanted) != wanted)
-      memory.write(steps[n].at, steps[n].entry | wanted);
+    if ((steps[n].entry & wanted) != wanted) memory.write(steps[n].at, steps[n].entry | wanted);
   }
 }
 

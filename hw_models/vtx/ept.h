@@ -19,11 +19,11 @@ struct EptFeatures {
 struct EptWalk {
   enum class Outcome : uint8_t { translated, violation, misconfiguration };
   Outcome outcome = Outcome::violation;
-  Hpa hpa;                       // translated: of the access itself
-  uint64_t page_size = 0;        // translated: 4 KiB, 2 MiB or 1 GiB
+  Hpa hpa;                 // translated: of the access itself
+  uint64_t page_size = 0;  // translated: 4 KiB, 2 MiB or 1 GiB
   // AND over the entries used; all false at an entry that is not present.
   bool readable = false, writable = false, executable = false;
-  bool dirty = false;            // translated: the leaf's dirty flag is set, or not in use
+  bool dirty = false;  // translated: the leaf's dirty flag is set, or not in use
 };
 
 // Walks the 4-level tables of `eptp` for one access. `update_flags`: set accessed and dirty flags

@@ -40,7 +40,8 @@ void LogicalProcessor::record_vectoring() {
     case x86::EventType::software_exception:
       vmcs_[F::exit_instruction_length] = event->instruction_length;
       break;
-    default: break;
+    default:
+      break;
   }
 }
 
@@ -54,8 +55,7 @@ void LogicalProcessor::leave_guest() {
   guest_.exited(rules_);
   // A fault-like exit saves the RFLAGS image that delivery of the fault would have pushed.
   // SDM vol. 3C, "Saving RIP, RSP, RFLAGS, and SSP".
-  if (save_rf_)
-    guest_.write(F::guest_rflags, guest_.read(F::guest_rflags) | x86::rflags::RF);
+  if (save_rf_) guest_.write(F::guest_rflags, guest_.read(F::guest_rflags) | x86::rflags::RF);
   if (proc2(x86::proc2::unrestricted_guest)) {
     constexpr uint64_t control = x86::entryctl::ia32e_mode_guest;
     const bool lma = (processor_.efer() & x86::efer::LMA) != 0;

@@ -13,14 +13,14 @@ std::array<uint32_t, kFieldCount + 1> make_groups() {
   auto put = [&table](F f, uint32_t g) { table[static_cast<size_t>(f)] = g; };
   for (unsigned n = 0; n < x86::kSegmentCount; ++n) {
     const uint32_t g = group::segment(static_cast<x86::Seg>(n));
-    for (const F first : {F::guest_es_selector, F::guest_es_limit, F::guest_es_access_rights,
-                          F::guest_es_base})
+    for (const F first :
+         {F::guest_es_selector, F::guest_es_limit, F::guest_es_access_rights, F::guest_es_base})
       put(nth(first, n), g);
   }
   for (const F f : {F::guest_cr0, F::guest_cr3, F::guest_cr4, F::guest_efer})
     put(f, group::control_registers);
-  for (const F f : {F::guest_gdtr_base, F::guest_gdtr_limit, F::guest_idtr_base,
-                    F::guest_idtr_limit})
+  for (const F f :
+       {F::guest_gdtr_base, F::guest_gdtr_limit, F::guest_idtr_base, F::guest_idtr_limit})
     put(f, group::tables);
   for (const F f : {F::guest_dr7, F::guest_debugctl}) put(f, group::debug);
   for (const F f : {F::guest_sysenter_cs, F::guest_sysenter_esp, F::guest_sysenter_eip})
@@ -76,6 +76,7 @@ void GuestState::pull(uint32_t groups) {
   if (groups & rip) vmcs_[F::guest_rip] = processor_.rip();
   if (groups & rsp) vmcs_[F::guest_rsp] = processor_.gpr()[x86::Gpr::rsp];
   if (groups & rflags) vmcs_[F::guest_rflags] = processor_.rflags();
+  if ((groups & ~(rip | rsp | rflags)) == 0) return;
   if (groups & control_registers) pull_control_registers();
   for (unsigned n = 0; n < x86::kSegmentCount; ++n)
     if (groups & group::segment(static_cast<x86::Seg>(n))) pull_segment(n);
@@ -108,11 +109,11 @@ void GuestState::pull(uint32_t groups) {
 }
 
 void GuestState::load_segment(unsigned n) {
-  processor_.set_segment(static_cast<x86::Seg>(n),
-                         {static_cast<uint16_t>(vmcs_[nth(F::guest_es_selector, n)]),
-                          static_cast<uint32_t>(vmcs_[nth(F::guest_es_access_rights, n)]),
-                          static_cast<uint32_t>(vmcs_[nth(F::guest_es_limit, n)]),
-                          vmcs_[nth(F::guest_es_base, n)]});
+  processor_.set_segment(
+      static_cast<x86::Seg>(n),
+      {static_cast<uint16_t>(vmcs_[nth(F::guest_es_selector, n)]),
+       static_cast<uint32_t>(vmcs_[nth(F::guest_es_access_rights, n)]),
+       static_cast<uint32_t>(vmcs_[nth(F::guest_es_limit, n)]), vmcs_[nth(F::guest_es_base, n)]});
 }
 
 // Bits 63:32 (which the checks require to be 0), CD, NW, ET and the reserved bits of CR0 are not
@@ -142,10 +143,10 @@ void GuestState::load_groups(const SwitchRules& rules) {
   for (unsigned n = 0; n < x86::kSegmentCount; ++n)
     if (groups & group::segment(static_cast<x86::Seg>(n))) load_segment(n);
   if (groups & tables) {
-    processor_.set_gdtr({vmcs_[F::guest_gdtr_base],
-                         static_cast<uint16_t>(vmcs_[F::guest_gdtr_limit])});
-    processor_.set_idtr({vmcs_[F::guest_idtr_base],
-                         static_cast<uint16_t>(vmcs_[F::guest_idtr_limit])});
+    processor_.set_gdtr(
+        {vmcs_[F::guest_gdtr_base], static_cast<uint16_t>(vmcs_[F::guest_gdtr_limit])});
+    processor_.set_idtr(
+        {vmcs_[F::guest_idtr_base], static_cast<uint16_t>(vmcs_[F::guest_idtr_limit])});
   }
   if (groups & debug) load_debug(rules);
   if (groups & sysenter) {
@@ -161,8 +162,7 @@ void GuestState::load_groups(const SwitchRules& rules) {
   }
   if (groups & non_register) {
     processor_.set_activity(static_cast<x86::Activity>(vmcs_[F::guest_activity_state]));
-    processor_.set_interruptibility(
-        static_cast<uint32_t>(vmcs_[F::guest_interruptibility_state]));
+    processor_.set_interruptibility(static_cast<uint32_t>(vmcs_[F::guest_interruptibility_state]));
     processor_.set_pending_debug(vmcs_[F::guest_pending_debug_exceptions]);
   }
 }

@@ -14,12 +14,12 @@ namespace cupel::vtx {
 namespace group {
 inline constexpr uint32_t rip = 1u << 0, rsp = 1u << 1, rflags = 1u << 2,
                           control_registers = 1u << 3,  // CR0, CR3, CR4, EFER
-                          tables = 1u << 4,             // GDTR, IDTR
-                          debug = 1u << 5,              // DR7, DEBUGCTL
-                          sysenter = 1u << 6, pat = 1u << 7, pdptes = 1u << 8,
+    tables = 1u << 4,                                   // GDTR, IDTR
+    debug = 1u << 5,                                    // DR7, DEBUGCTL
+    sysenter = 1u << 6, pat = 1u << 7, pdptes = 1u << 8,
                           non_register = 1u << 9,  // activity, interruptibility, pending debug
-                          segment0 = 1u << 10,     // eight bits, in the order of x86::Seg
-                          all = (1u << 18) - 1;
+    segment0 = 1u << 10,                           // eight bits, in the order of x86::Seg
+    all = (1u << 18) - 1;
 constexpr uint32_t segment(x86::Seg s) { return segment0 << static_cast<unsigned>(s); }
 }  // namespace group
 
@@ -30,9 +30,9 @@ uint32_t group_of(F field);
 // guest where VM entry loads nothing.
 struct SwitchRules {
   uint64_t host_cr0 = 0;
-  uint64_t efer = 0;         // guest EFER when "load IA32_EFER" is 0
-  uint64_t pat = 0;          // likewise PAT
-  uint64_t dr7 = 0x400;      // likewise DR7 ("load debug controls")
+  uint64_t efer = 0;     // guest EFER when "load IA32_EFER" is 0
+  uint64_t pat = 0;      // likewise PAT
+  uint64_t dr7 = 0x400;  // likewise DR7 ("load debug controls")
   uint64_t debugctl = 0;
   bool load_efer = false, load_pat = false, load_debug = false;
   bool save_efer = false, save_pat = false, save_debug = false;
@@ -97,9 +97,9 @@ class GuestState {
   static const std::array<uint32_t, kFieldCount + 1> groups_;
   cpu::Processor& processor_;
   Vmcs& vmcs_;
-  uint32_t fresh_ = group::all;   // groups whose VMCS values are current
-  uint32_t to_load_ = group::all; // groups that the processor does not hold yet
-  SwitchRules saved_;             // rules of the exit whose state is in the processor
+  uint32_t fresh_ = group::all;    // groups whose VMCS values are current
+  uint32_t to_load_ = group::all;  // groups that the processor does not hold yet
+  SwitchRules saved_;              // rules of the exit whose state is in the processor
 };
 
 }  // namespace cupel::vtx

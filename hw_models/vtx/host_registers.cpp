@@ -8,29 +8,31 @@ namespace {
 // The HostState member behind an MSR; nullptr for MSRs that live in the processor.
 uint64_t* host_msr(HostState& host, uint32_t index) {
   switch (index) {
-    case x86::msr::EFER: return &host.efer;
-    case x86::msr::PAT: return &host.pat;
-    case x86::msr::DEBUGCTL: return &host.debugctl;
-    case x86::msr::SYSENTER_CS: return &host.sysenter_cs;
-    case x86::msr::SYSENTER_ESP: return &host.sysenter_esp;
-    case x86::msr::SYSENTER_EIP: return &host.sysenter_eip;
-    case x86::msr::FS_BASE: return &host.fs_base;
-    case x86::msr::GS_BASE: return &host.gs_base;
-    case x86::msr::FEATURE_CONTROL: return &host.feature_control;
-    default: return nullptr;
+    case x86::msr::EFER:
+      return &host.efer;
+    case x86::msr::PAT:
+      return &host.pat;
+    case x86::msr::DEBUGCTL:
+      return &host.debugctl;
+    case x86::msr::SYSENTER_CS:
+      return &host.sysenter_cs;
+    case x86::msr::SYSENTER_ESP:
+      return &host.sysenter_esp;
+    case x86::msr::SYSENTER_EIP:
+      return &host.sysenter_eip;
+    case x86::msr::FS_BASE:
+      return &host.fs_base;
+    case x86::msr::GS_BASE:
+      return &host.gs_base;
+    case x86::msr::FEATURE_CONTROL:
+      return &host.feature_control;
+    default:
+      return nullptr;
   }
 }
 
 constexpr bool is_capability_msr(uint32_t index) {
   return index >= x86::msr::VMX_BASIC && index <= x86::msr::VMX_EXIT2;
-}
-
-bool pat_valid(uint64_t pat) {
-  for (unsigned n = 0; n < 8; ++n) {
-    const uint64_t type = pat >> (8 * n) & 0xff;
-    if (type > 7 || type == 2 || type == 3) return false;
-  }
-  return true;
 }
 
 }  // namespace
@@ -70,11 +72,12 @@ bool LogicalProcessor::wrmsr(uint32_t index, uint64_t value) {
       break;
     }
     case x86::msr::PAT:
-      if (!pat_valid(value)) return false;
+      if (!pat_types_valid(value)) return false;
       pat_in_processor_ = false;
       guest_.load_again(rules_.load_pat ? 0 : group::pat);
       break;
-    default: break;
+    default:
+      break;
   }
   *held = value;
   controls_changed_ = true;

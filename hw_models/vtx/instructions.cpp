@@ -11,9 +11,12 @@ constexpr uint32_t kShadowVmcs = 1u << 31;  // in the revision-identifier word
 
 x86::VmxStatus hosted(Outcome outcome) {
   switch (outcome) {
-    case Outcome::succeed: return x86::VmxStatus::succeed;
-    case Outcome::fail_valid: return x86::VmxStatus::fail_valid;
-    default: return x86::VmxStatus::fail_invalid;
+    case Outcome::succeed:
+      return x86::VmxStatus::succeed;
+    case Outcome::fail_valid:
+      return x86::VmxStatus::fail_valid;
+    default:
+      return x86::VmxStatus::fail_invalid;
   }
 }
 
@@ -42,8 +45,7 @@ Outcome LogicalProcessor::execute_vmxon(Hpa region) {
   if (vmx_root_) return fail(VmxError::vmxon_in_root);
   const auto& c = capabilities_;
   const bool fixed = (host_.cr0 & c.cr0_fixed0) == c.cr0_fixed0 &&
-                     (host_.cr0 & ~c.cr0_fixed1) == 0 &&
-                     (host_.cr4 & c.cr4_fixed0) == c.cr4_fixed0;
+                     (host_.cr0 & ~c.cr0_fixed1) == 0 && (host_.cr4 & c.cr4_fixed0) == c.cr4_fixed0;
   constexpr uint64_t locked_and_enabled = 5;
   if (!fixed || (host_.feature_control & locked_and_enabled) != locked_and_enabled)
     return Outcome::general_protection;
@@ -108,8 +110,8 @@ Outcome LogicalProcessor::execute_vmread(uint32_t encoding, uint64_t& value) {
   const bool high = x86::is_high_access(encoding);
   if (info.index == F::none || (high && info.width != x86::FieldWidth::bits64))
     return fail(VmxError::unsupported_component);
-  const uint64_t full = info.type == x86::FieldType::guest_state ? guest_.read(info.index)
-                                                                 : vmcs_[info.index];
+  const uint64_t full =
+      info.type == x86::FieldType::guest_state ? guest_.read(info.index) : vmcs_[info.index];
   value = high ? full >> 32 : full;
   return Outcome::succeed;
 }
@@ -151,8 +153,11 @@ void LogicalProcessor::written(F field) {
       controls_changed_ = true;
       break;
     case F::ept_pointer:
-    case F::vpid: controls_changed_ = true; break;
-    default: break;
+    case F::vpid:
+      controls_changed_ = true;
+      break;
+    default:
+      break;
   }
 }
 
@@ -176,8 +181,7 @@ Outcome LogicalProcessor::execute_invept(uint64_t type, const x86::InveptDescrip
   return Outcome::succeed;
 }
 
-Outcome LogicalProcessor::execute_invvpid(uint64_t type,
-                                          const x86::InvvpidDescriptor& descriptor) {
+Outcome LogicalProcessor::execute_invvpid(uint64_t type, const x86::InvvpidDescriptor& descriptor) {
   if (!vmx_root_) return Outcome::undefined_opcode;
   const uint64_t caps = capabilities_.ept_vpid;
   if ((caps & eptcap::invvpid) == 0) return Outcome::undefined_opcode;

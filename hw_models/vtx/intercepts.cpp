@@ -138,7 +138,8 @@ bool LogicalProcessor::on_cr(Trap& trap) {
       }
       return on_cr0_or_cr4_value(trap, (processor_.cr(0) & ~0xeull) | source);
     }
-    case Kind::mov_to_cr: break;
+    case Kind::mov_to_cr:
+      break;
   }
   if (n == 8) return proc(proc::cr8_load_exiting) && exits();
   if (n == 3) {
@@ -157,25 +158,35 @@ bool LogicalProcessor::on_cr(Trap& trap) {
 // Exits".
 bool LogicalProcessor::on_vmx_instruction(const Trap& trap) {
   using cpu::VmxInstruction;
-  const bool undefined = (processor_.cr(0) & x86::cr0::PE) == 0 ||
-                         (processor_.rflags() & x86::rflags::VM) != 0 ||
-                         ((processor_.efer() & x86::efer::LMA) != 0 &&
-                          !processor_.segment(x86::Seg::cs).long_mode());
+  const bool undefined =
+      (processor_.cr(0) & x86::cr0::PE) == 0 || (processor_.rflags() & x86::rflags::VM) != 0 ||
+      ((processor_.efer() & x86::efer::LMA) != 0 && !processor_.segment(x86::Seg::cs).long_mode());
   const auto exits = [&](ExitReason reason) {
     return undefined ? raise(x86::kUD) : exit_on(reason, trap, trap.displacement);
   };
   switch (trap.vmx) {
-    case VmxInstruction::vmclear: return exits(ExitReason::vmclear);
-    case VmxInstruction::vmlaunch: return exits(ExitReason::vmlaunch);
-    case VmxInstruction::vmptrld: return exits(ExitReason::vmptrld);
-    case VmxInstruction::vmptrst: return exits(ExitReason::vmptrst);
-    case VmxInstruction::vmread: return exits(ExitReason::vmread);
-    case VmxInstruction::vmresume: return exits(ExitReason::vmresume);
-    case VmxInstruction::vmwrite: return exits(ExitReason::vmwrite);
-    case VmxInstruction::vmxoff: return exits(ExitReason::vmxoff);
-    case VmxInstruction::vmxon: return exits(ExitReason::vmxon);
-    case VmxInstruction::invept: return exits(ExitReason::invept);
-    case VmxInstruction::invvpid: return exits(ExitReason::invvpid);
+    case VmxInstruction::vmclear:
+      return exits(ExitReason::vmclear);
+    case VmxInstruction::vmlaunch:
+      return exits(ExitReason::vmlaunch);
+    case VmxInstruction::vmptrld:
+      return exits(ExitReason::vmptrld);
+    case VmxInstruction::vmptrst:
+      return exits(ExitReason::vmptrst);
+    case VmxInstruction::vmread:
+      return exits(ExitReason::vmread);
+    case VmxInstruction::vmresume:
+      return exits(ExitReason::vmresume);
+    case VmxInstruction::vmwrite:
+      return exits(ExitReason::vmwrite);
+    case VmxInstruction::vmxoff:
+      return exits(ExitReason::vmxoff);
+    case VmxInstruction::vmxon:
+      return exits(ExitReason::vmxon);
+    case VmxInstruction::invept:
+      return exits(ExitReason::invept);
+    case VmxInstruction::invvpid:
+      return exits(ExitReason::invvpid);
     // Not offered: undefined whatever the mode.
     case VmxInstruction::none:
     case VmxInstruction::vmfunc:
@@ -184,7 +195,8 @@ bool LogicalProcessor::on_vmx_instruction(const Trap& trap) {
     case VmxInstruction::rdrand:
     case VmxInstruction::rdseed:
     case VmxInstruction::xsaves:
-    case VmxInstruction::xrstors: break;
+    case VmxInstruction::xrstors:
+      break;
   }
   return raise(x86::kUD);
 }
@@ -193,31 +205,45 @@ bool LogicalProcessor::on_vmx_instruction(const Trap& trap) {
 bool LogicalProcessor::on_trap(Trap& trap) {
   using namespace x86;
   switch (trap.kind) {
-    case TrapKind::cpuid: return exit_on(ExitReason::cpuid, trap);
-    case TrapKind::io: return on_io(trap);
-    case TrapKind::hlt: return proc(proc::hlt_exiting) && exit_on(ExitReason::hlt, trap);
-    case TrapKind::rdmsr: return on_msr(trap, false);
-    case TrapKind::wrmsr: return on_msr(trap, true);
-    case TrapKind::rdtsc: return proc(proc::rdtsc_exiting) && exit_on(ExitReason::rdtsc, trap);
+    case TrapKind::cpuid:
+      return exit_on(ExitReason::cpuid, trap);
+    case TrapKind::io:
+      return on_io(trap);
+    case TrapKind::hlt:
+      return proc(proc::hlt_exiting) && exit_on(ExitReason::hlt, trap);
+    case TrapKind::rdmsr:
+      return on_msr(trap, false);
+    case TrapKind::wrmsr:
+      return on_msr(trap, true);
+    case TrapKind::rdtsc:
+      return proc(proc::rdtsc_exiting) && exit_on(ExitReason::rdtsc, trap);
     case TrapKind::rdtscp:
       if (!proc2(proc2::enable_rdtscp)) return raise(kUD);
       return proc(proc::rdtsc_exiting) && exit_on(ExitReason::rdtscp, trap);
-    case TrapKind::cr_access: return on_cr(trap);
+    case TrapKind::cr_access:
+      return on_cr(trap);
     case TrapKind::dr_access:
       return proc(proc::mov_dr_exiting) && exit_on(ExitReason::mov_dr, trap, trap.dr.encode());
-    case TrapKind::exception: return on_exception(trap);
-    case TrapKind::software_interrupt: return false;
+    case TrapKind::exception:
+      return on_exception(trap);
+    case TrapKind::software_interrupt:
+      return false;
     case TrapKind::invlpg:
       return proc(proc::invlpg_exiting) && exit_on(ExitReason::invlpg, trap, trap.address);
-    case TrapKind::pause: return proc(proc::pause_exiting) && exit_on(ExitReason::pause, trap);
-    case TrapKind::mwait: return proc(proc::mwait_exiting) && exit_on(ExitReason::mwait, trap);
+    case TrapKind::pause:
+      return proc(proc::pause_exiting) && exit_on(ExitReason::pause, trap);
+    case TrapKind::mwait:
+      return proc(proc::mwait_exiting) && exit_on(ExitReason::mwait, trap);
     case TrapKind::monitor:
       return proc(proc::monitor_exiting) && exit_on(ExitReason::monitor, trap);
-    case TrapKind::rdpmc: return proc(proc::rdpmc_exiting) && exit_on(ExitReason::rdpmc, trap);
-    case TrapKind::invd: return exit_on(ExitReason::invd, trap);
+    case TrapKind::rdpmc:
+      return proc(proc::rdpmc_exiting) && exit_on(ExitReason::rdpmc, trap);
+    case TrapKind::invd:
+      return exit_on(ExitReason::invd, trap);
     case TrapKind::wbinvd:
       return proc2(proc2::wbinvd_exiting) && exit_on(ExitReason::wbinvd, trap);
-    case TrapKind::xsetbv: return exit_on(ExitReason::xsetbv, trap);
+    case TrapKind::xsetbv:
+      return exit_on(ExitReason::xsetbv, trap);
     case TrapKind::gdtr_idtr_access:
       return proc2(proc2::descriptor_table_exiting) &&
              exit_on(ExitReason::gdtr_idtr_access, trap, trap.displacement);
@@ -228,15 +254,19 @@ bool LogicalProcessor::on_trap(Trap& trap) {
       exit_on(ExitReason::task_switch, trap, trap.value);
       record_vectoring();
       return true;
-    case TrapKind::vmx_instruction: return on_vmx_instruction(trap);
-    case TrapKind::vmcall: return exit_on(ExitReason::vmcall, trap);
-    case TrapKind::triple_fault: return exit_on(ExitReason::triple_fault, trap);
+    case TrapKind::vmx_instruction:
+      return on_vmx_instruction(trap);
+    case TrapKind::vmcall:
+      return exit_on(ExitReason::vmcall, trap);
+    case TrapKind::triple_fault:
+      return exit_on(ExitReason::triple_fault, trap);
     // Undefined in a guest of this processor: no PCID, no RDRAND and RDSEED, no SMX, not in SMM.
     case TrapKind::invpcid:
     case TrapKind::rdrand:
     case TrapKind::rdseed:
     case TrapKind::getsec:
-    case TrapKind::rsm: return raise(kUD);
+    case TrapKind::rsm:
+      return raise(kUD);
   }
   return false;
 }

@@ -93,8 +93,9 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   void raise_nmi();
   void raise_init();
 
-  // --- What a developer asks -----------------------------------------------------------------------
-  // Every check the last VM entry failed; empty after one that succeeded.
+  // --- What a developer asks
+  // ----------------------------------------------------------------------- Every check the last VM
+  // entry failed; empty after one that succeeded.
   const std::vector<CheckFailure>& entry_failures() const { return failures_; }
   std::string describe_entry_failures() const { return describe(failures_); }
   VmxAbort abort() const { return abort_; }  // a processor in VMX abort executes nothing more
@@ -102,7 +103,8 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   HostState& host_state();                   // changes are seen by the next entry's checks
   const CapabilityProfile& capabilities() const { return capabilities_; }
 
-  // --- cpu::Monitor: VMX non-root operation --------------------------------------------------------
+  // --- cpu::Monitor: VMX non-root operation
+  // --------------------------------------------------------
   bool on_trap(cpu::Trap& trap) override;
   cpu::PhysicalTranslation translate(const cpu::PhysicalAccess& access) override;
   void on_translation_fault(const cpu::PhysicalAccess& access) override;
@@ -191,19 +193,19 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   uint64_t current_ = kNoVmcs;  // address of the current VMCS
   Vmcs vmcs_;                   // its data
   GuestState guest_{processor_, vmcs_};
-  RowSet due_;                  // checks whose fields were written since they last held
-  RowSet memory_rows_;          // checks that depend on memory as well
+  RowSet due_;          // checks whose fields were written since they last held
+  RowSet memory_rows_;  // checks that depend on memory as well
   std::vector<CheckFailure> failures_;
 
   // Decoded at entry after a control was written.
   bool controls_changed_ = true;
-  uint32_t proc2_ = 0;          // 0 when secondary controls are not active
+  uint32_t proc2_ = 0;  // 0 when secondary controls are not active
   SwitchRules rules_;
   bool flush_at_entry_ = true;  // VPID 0: every entry drops the linear translations
 
   bool in_guest_ = false;
-  bool exited_ = false;         // this entry has had its VM exit
-  bool save_rf_ = false;        // the exit is fault-like: RFLAGS.RF is saved as 1
+  bool exited_ = false;                 // this entry has had its VM exit
+  bool save_rf_ = false;                // the exit is fault-like: RFLAGS.RF is saved as 1
   std::optional<cpu::Event> reinject_;  // the guest parked only to take this event
   bool pat_in_processor_ = false;       // the host's PAT is what the guest left
   uint64_t cached_eptp_ = ~0ull, cached_vpid_ = ~0ull;  // tags of the processor's translations

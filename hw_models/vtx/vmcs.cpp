@@ -19,7 +19,8 @@ static_assert(std::size(kRows) == kFieldCount);
 constexpr auto make_lookup() {
   std::array<F, kLookupSize> table{};
   for (auto& f : table) f = F::none;
-  for (size_t i = 0; i < kFieldCount; ++i) table[lookup_slot(kRows[i].encoding)] = static_cast<F>(i);
+  for (size_t i = 0; i < kFieldCount; ++i)
+    table[lookup_slot(kRows[i].encoding)] = static_cast<F>(i);
   return table;
 }
 constexpr auto kLookup = make_lookup();
@@ -43,10 +44,13 @@ const char* name_of(F field) { return kRows[static_cast<size_t>(field)].name; }
 
 uint64_t width_mask(x86::FieldWidth width) {
   switch (width) {
-    case x86::FieldWidth::bits16: return 0xffff;
-    case x86::FieldWidth::bits32: return 0xffffffff;
+    case x86::FieldWidth::bits16:
+      return 0xffff;
+    case x86::FieldWidth::bits32:
+      return 0xffffffff;
     case x86::FieldWidth::bits64:
-    case x86::FieldWidth::natural: break;
+    case x86::FieldWidth::natural:
+      break;
   }
   return ~0ull;
 }

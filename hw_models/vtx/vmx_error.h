@@ -36,7 +36,13 @@ enum class VmxError : uint32_t {
 };
 
 // Outcome of a VMX instruction whose operands are resolved: flags, or the fault it raises.
-enum class Outcome : uint8_t { succeed, fail_invalid, fail_valid, undefined_opcode, general_protection };
+enum class Outcome : uint8_t {
+  succeed,
+  fail_invalid,
+  fail_valid,
+  undefined_opcode,
+  general_protection
+};
 
 // VMX-abort indicators. SDM vol. 3C, "VMX Aborts".
 enum class VmxAbort : uint32_t {

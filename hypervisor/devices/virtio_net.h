@@ -26,7 +26,7 @@ class VirtioNet final : public VirtioDevice {
     uint64_t receive_dropped = 0, send_dropped = 0;
   };
 
-  // `port` is borrowed; its receiver and link watcher are this device's until it is destroyed.
+  // `port` is borrowed and outlives this device, which is its receiver and link watcher.
   VirtioNet(GuestMemory& memory, NetPort& port, MacAddress mac);
   ~VirtioNet() override;
 

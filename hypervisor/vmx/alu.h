@@ -52,15 +52,29 @@ constexpr uint64_t alu(AluOp op, uint64_t a, uint64_t b, unsigned size, uint64_t
     flags |= (a ^ b ^ result) & x86::rflags::AF;
   };
   switch (op) {
-    case AluOp::add: add(0); break;
-    case AluOp::adc: add(carry); break;
+    case AluOp::add:
+      add(0);
+      break;
+    case AluOp::adc:
+      add(carry);
+      break;
     case AluOp::sub:
-    case AluOp::cmp: sub(0); break;
-    case AluOp::sbb: sub(carry); break;
-    case AluOp::bit_or: result = a | b; break;
+    case AluOp::cmp:
+      sub(0);
+      break;
+    case AluOp::sbb:
+      sub(carry);
+      break;
+    case AluOp::bit_or:
+      result = a | b;
+      break;
     case AluOp::bit_and:
-    case AluOp::test: result = a & b; break;
-    case AluOp::bit_xor: result = a ^ b; break;
+    case AluOp::test:
+      result = a & b;
+      break;
+    case AluOp::bit_xor:
+      result = a ^ b;
+      break;
   }
   flags |= alu_detail::result_flags(result, size);
   rflags = (rflags & ~alu_detail::kArithmetic) | flags;

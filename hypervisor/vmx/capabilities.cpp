@@ -9,7 +9,7 @@ namespace {
 struct Row {
   uint32_t msr;
   uint32_t true_msr;  // 0: there is none
-  uint64_t VmxCapabilities::* target;
+  uint64_t VmxCapabilities::*target;
 };
 
 constexpr Row kRows[] = {

@@ -59,20 +59,22 @@ constexpr BitName kExit[] = {{2, "save debug controls"},
                              {20, "save IA32_EFER"},
                              {21, "load IA32_EFER"},
                              {22, "save VMX-preemption timer value"}};
-constexpr BitName kEntry[] = {{2, "load debug controls"},
-                              {9, "IA-32e mode guest"},
-                              {10, "entry to SMM"},
-                              {11, "deactivate dual-monitor treatment"},
-                              {14, "load IA32_PAT"},
-                              {15, "load IA32_EFER"}};
+constexpr BitName kEntry[] = {{2, "load debug controls"}, {9, "IA-32e mode guest"},
+                              {10, "entry to SMM"},       {11, "deactivate dual-monitor treatment"},
+                              {14, "load IA32_PAT"},      {15, "load IA32_EFER"}};
 
 std::span<const BitName> names_of(ControlField field) {
   switch (field) {
-    case ControlField::pin: return kPin;
-    case ControlField::primary: return kPrimary;
-    case ControlField::secondary: return kSecondary;
-    case ControlField::exit: return kExit;
-    case ControlField::entry: return kEntry;
+    case ControlField::pin:
+      return kPin;
+    case ControlField::primary:
+      return kPrimary;
+    case ControlField::secondary:
+      return kSecondary;
+    case ControlField::exit:
+      return kExit;
+    case ControlField::entry:
+      return kEntry;
   }
   return {};
 }
@@ -88,11 +90,16 @@ std::string name_of(ControlField field, unsigned bit) {
 
 const char* field_name(ControlField field) {
   switch (field) {
-    case ControlField::pin: return "pin-based controls";
-    case ControlField::primary: return "primary processor-based controls";
-    case ControlField::secondary: return "secondary processor-based controls";
-    case ControlField::exit: return "VM-exit controls";
-    case ControlField::entry: return "VM-entry controls";
+    case ControlField::pin:
+      return "pin-based controls";
+    case ControlField::primary:
+      return "primary processor-based controls";
+    case ControlField::secondary:
+      return "secondary processor-based controls";
+    case ControlField::exit:
+      return "VM-exit controls";
+    case ControlField::entry:
+      return "VM-entry controls";
   }
   return "controls";
 }

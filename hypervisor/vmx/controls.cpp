@@ -22,9 +22,10 @@ Result<uint32_t, ControlRefusal> set_control(const ControlRequest& request, uint
 ControlRequest core_request(ControlField field, bool unrestricted) {
   switch (field) {
     case ControlField::pin:
-      return {.required = pin::external_interrupt_exiting | pin::nmi_exiting | pin::preemption_timer,
-              .wanted = pin::virtual_nmis,
-              .forbidden = pin::process_posted_interrupts};
+      return {
+          .required = pin::external_interrupt_exiting | pin::nmi_exiting | pin::preemption_timer,
+          .wanted = pin::virtual_nmis,
+          .forbidden = pin::process_posted_interrupts};
     case ControlField::primary:
       // CR8 exits because there is no TPR shadow; MONITOR, MWAIT and RDPMC because the guest is
       // not told of them.
@@ -42,9 +43,8 @@ ControlRequest core_request(ControlField field, bool unrestricted) {
               .wanted = proc2::enable_vpid | proc2::enable_rdtscp | proc2::enable_invpcid,
               .forbidden = proc2::virtualize_apic_accesses | proc2::descriptor_table_exiting |
                            proc2::virtualize_x2apic | proc2::wbinvd_exiting |
-                           proc2::apic_register_virtualization |
-                           proc2::virtual_interrupt_delivery | proc2::enable_pml |
-                           proc2::ept_violation_ve | proc2::mode_based_execute};
+                           proc2::apic_register_virtualization | proc2::virtual_interrupt_delivery |
+                           proc2::enable_pml | proc2::ept_violation_ve | proc2::mode_based_execute};
     case ControlField::exit:
       // The preemption timer is written before every entry, so that saving it would be lost work.
       return {.required = exitctl::save_debug_controls | exitctl::host_address_space_size |
@@ -66,7 +66,7 @@ Result<ControlSet, Fault> choose_controls(const VmxCapabilities& caps, bool unre
   struct Row {
     ControlField field;
     uint64_t capability;
-    uint32_t ControlSet::* target;
+    uint32_t ControlSet::*target;
   };
   const Row rows[] = {{ControlField::pin, caps.pin, &ControlSet::pin},
                       {ControlField::primary, caps.primary, &ControlSet::primary},

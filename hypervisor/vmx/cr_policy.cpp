@@ -41,8 +41,8 @@ CrWrite check_cr0_write(const ModeState& now, uint64_t value) {
     out.efer &= ~efer::LMA;
   }
   constexpr uint64_t reload = cr0::PG | cr0::CD | cr0::NW;
-  out.load_pdptes = paging && pae && (out.efer & efer::LMA) == 0 &&
-                    ((value ^ now.cr0) & reload) != 0;
+  out.load_pdptes =
+      paging && pae && (out.efer & efer::LMA) == 0 && ((value ^ now.cr0) & reload) != 0;
   out.flush = ((value ^ now.cr0) & (cr0::PG | cr0::WP | cr0::PE)) != 0;
   return out;
 }

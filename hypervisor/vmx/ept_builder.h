@@ -56,8 +56,9 @@ class EptBuilder {
   // Calls visit(Gpa, bytes) for each page with its dirty flag set, ascending, and clears the flag.
   template <class Visit>
   void harvest_dirty(Visit visit) {
-    harvest(root_, 4, 0, [](void* v, Gpa at, uint64_t size) { (*static_cast<Visit*>(v))(at, size); },
-            &visit);
+    harvest(
+        root_, 4, 0, [](void* v, Gpa at, uint64_t size) { (*static_cast<Visit*>(v))(at, size); },
+        &visit);
   }
 
  private:

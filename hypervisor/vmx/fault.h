@@ -9,15 +9,15 @@ namespace cupel::vmx {
 enum class FaultKind : uint8_t {
   none,
   // Setting up.
-  vmx_disabled,          // IA32_FEATURE_CONTROL is locked with VMX off
-  capability_missing,    // a capability MSR cannot be read; number = MSR
-  control_refused,       // number = ControlField, detail = bits, code = ControlRefusal::Kind
-  ept_unsupported,       // 4-level walk or write-back memory is missing
-  out_of_frames,         // the frame allocator is full
-  bad_memory_range,      // a hole or the RAM is not page-aligned
+  vmx_disabled,        // IA32_FEATURE_CONTROL is locked with VMX off
+  capability_missing,  // a capability MSR cannot be read; number = MSR
+  control_refused,     // number = ControlField, detail = bits, code = ControlRefusal::Kind
+  ept_unsupported,     // 4-level walk or write-back memory is missing
+  out_of_frames,       // the frame allocator is full
+  bad_memory_range,    // a hole or the RAM is not page-aligned
   // VMX instructions; code = VmxInstruction, number = VM-instruction error (0: VMfailInvalid).
   vmx_instruction,
-  vmcs_access,           // number = field encoding, code = 1 for a write
+  vmcs_access,  // number = field encoding, code = 1 for a write
   // Running.
   entry_failure,         // reason, qualification
   unhandled_exit,        // reason, qualification
@@ -28,10 +28,18 @@ enum class FaultKind : uint8_t {
   ram_not_mapped,        // EPT violation inside RAM
   bad_paging_structure,  // a guest paging structure lies outside RAM
   triple_fault,
-  bad_state,             // set_state() was given a state VT-x cannot run; number = activity
+  bad_state,  // set_state() was given a state VT-x cannot run; number = activity
 };
 
-enum class VmxInstruction : uint8_t { vmxon, vmclear, vmptrld, vmlaunch, vmresume, invept, invvpid };
+enum class VmxInstruction : uint8_t {
+  vmxon,
+  vmclear,
+  vmptrld,
+  vmlaunch,
+  vmresume,
+  invept,
+  invvpid
+};
 
 struct Fault {
   FaultKind kind = FaultKind::none;

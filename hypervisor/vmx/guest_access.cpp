@@ -85,10 +85,10 @@ Result<Gpa, AccessError> GuestAccess::translate(Gva at, Access access) {
   return Failure(e);
 }
 
-Result<GuestAccess::Pieces, AccessError> GuestAccess::locate(Gva at, unsigned size,
-                                                             Access access) {
+Result<GuestAccess::Pieces, AccessError> GuestAccess::locate(Gva at, unsigned size, Access access) {
   Pieces pieces;
-  pieces.first = static_cast<unsigned>(std::min<uint64_t>(size, kPageSize - at.offset_in(kPageSize)));
+  pieces.first =
+      static_cast<unsigned>(std::min<uint64_t>(size, kPageSize - at.offset_in(kPageSize)));
   auto first = translate(at, access);
   if (!first.ok()) return std::move(first).failure();
   pieces.at[0] = *first;
@@ -157,8 +157,8 @@ Result<GuestAccess::Code, AccessError> GuestAccess::fetch(uint64_t rip) {
       if (code.count != 0) break;
       return std::move(gpa).failure();
     }
-    const uint64_t room = std::min<uint64_t>(code.bytes.size() - code.count,
-                                             kPageSize - at.offset_in(kPageSize));
+    const uint64_t room =
+        std::min<uint64_t>(code.bytes.size() - code.count, kPageSize - at.offset_in(kPageSize));
     if (!ram_.contains(*gpa, room)) {
       if (code.count != 0) break;
       AccessError e;

@@ -20,7 +20,7 @@ namespace cupel::vmx {
 // Why an access did not happen.
 struct AccessError {
   enum class Kind : uint8_t {
-    exception,          // to inject; cr2 as well when it is #PF
+    exception,           // to inject; cr2 as well when it is #PF
     paging_outside_ram,  // a paging structure at `at` is not RAM
     fetch_outside_ram,   // instruction bytes at `at` are not RAM
   };

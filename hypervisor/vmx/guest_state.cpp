@@ -13,7 +13,7 @@ namespace {
 // State in MSRs that entries and exits leave alone and the bitmaps let through.
 struct MsrRow {
   uint32_t index;
-  uint64_t CpuState::* value;
+  uint64_t CpuState::*value;
 };
 constexpr MsrRow kLiveMsrs[] = {{msr::STAR, &CpuState::star},
                                 {msr::LSTAR, &CpuState::lstar},
@@ -28,7 +28,7 @@ bool present(const VcpuContext& vcpu, const MsrRow& row) {
 
 struct NaturalRow {
   FieldN field;
-  uint64_t CpuState::* value;
+  uint64_t CpuState::*value;
 };
 constexpr NaturalRow kNaturalRows[] = {{FieldN::guest_rip, &CpuState::rip},
                                        {FieldN::guest_cr3, &CpuState::cr3},
@@ -37,7 +37,7 @@ constexpr NaturalRow kNaturalRows[] = {{FieldN::guest_rip, &CpuState::rip},
                                        {FieldN::guest_sysenter_eip, &CpuState::sysenter_eip}};
 struct WideRow {
   Field64 field;
-  uint64_t CpuState::* value;
+  uint64_t CpuState::*value;
 };
 constexpr WideRow kWideRows[] = {{Field64::guest_pat, &CpuState::pat},
                                  {Field64::guest_debugctl, &CpuState::debugctl},

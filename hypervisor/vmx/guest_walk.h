@@ -24,8 +24,8 @@ struct PagingState {
 
 struct WalkError {
   enum class Kind : uint8_t {
-    page_fault,    // error_code as #PF wants it
-    outside_ram,   // the paging structure at `at` is not in RAM
+    page_fault,   // error_code as #PF wants it
+    outside_ram,  // the paging structure at `at` is not in RAM
   };
   Kind kind = Kind::page_fault;
   uint32_t error_code = 0;

@@ -14,10 +14,13 @@ Class class_of(uint8_t vector) {
     case kNP:
     case kSS:
     case kGP:
-    case kCP: return Class::contributory;
+    case kCP:
+      return Class::contributory;
     case kPF:
-    case kVE: return Class::page_fault;
-    default: return Class::benign;
+    case kVE:
+      return Class::page_fault;
+    default:
+      return Class::benign;
   }
 }
 
@@ -29,9 +32,9 @@ EventQueue::Raised EventQueue::raise(const Event& exception) {
   if (event_.valid && is_exception(event_)) {
     if (event_.vector == kDF) return Raised::triple_fault;
     const Class first = class_of(event_.vector), second = class_of(exception.vector);
-    const bool doubled = first == Class::page_fault ? second != Class::benign
-                                                    : first == Class::contributory &&
-                                                          second == Class::contributory;
+    const bool doubled = first == Class::page_fault
+                             ? second != Class::benign
+                             : first == Class::contributory && second == Class::contributory;
     if (doubled) {
       event_ = Event::exception(kDF, 0, true);
       return Raised::double_fault;
@@ -44,10 +47,9 @@ EventQueue::Raised EventQueue::raise(const Event& exception) {
   return Raised::queued;
 }
 
-void EventQueue::reinject(InterruptionInfo vectoring, uint32_t error,
-                          uint32_t instruction_length) {
+void EventQueue::reinject(InterruptionInfo vectoring, uint32_t error, uint32_t instruction_length) {
   if (!vectoring.valid) return;
-  event_ = Event{true,  vectoring.vector, vectoring.type, vectoring.error_code_valid,
+  event_ = Event{true,  vectoring.vector,  vectoring.type, vectoring.error_code_valid,
                  error, instruction_length};
 }
 

@@ -15,9 +15,11 @@ struct Row {
 };
 
 constexpr Row kRows[] = {
-    {ZYDIS_MNEMONIC_MOV, MmioVerb::mov},        {ZYDIS_MNEMONIC_MOVNTI, MmioVerb::mov},
+    {ZYDIS_MNEMONIC_MOV, MmioVerb::mov},
+    {ZYDIS_MNEMONIC_MOVNTI, MmioVerb::mov},
     {ZYDIS_MNEMONIC_MOVZX, MmioVerb::movzx},
-    {ZYDIS_MNEMONIC_MOVSX, MmioVerb::movsx},    {ZYDIS_MNEMONIC_MOVSXD, MmioVerb::movsx},
+    {ZYDIS_MNEMONIC_MOVSX, MmioVerb::movsx},
+    {ZYDIS_MNEMONIC_MOVSXD, MmioVerb::movsx},
     {ZYDIS_MNEMONIC_ADD, MmioVerb::alu, AluOp::add},
     {ZYDIS_MNEMONIC_OR, MmioVerb::alu, AluOp::bit_or},
     {ZYDIS_MNEMONIC_ADC, MmioVerb::alu, AluOp::adc},
@@ -27,18 +29,29 @@ constexpr Row kRows[] = {
     {ZYDIS_MNEMONIC_XOR, MmioVerb::alu, AluOp::bit_xor},
     {ZYDIS_MNEMONIC_CMP, MmioVerb::alu, AluOp::cmp},
     {ZYDIS_MNEMONIC_TEST, MmioVerb::alu, AluOp::test},
-    {ZYDIS_MNEMONIC_XCHG, MmioVerb::xchg},      {ZYDIS_MNEMONIC_CMPXCHG, MmioVerb::cmpxchg},
+    {ZYDIS_MNEMONIC_XCHG, MmioVerb::xchg},
+    {ZYDIS_MNEMONIC_CMPXCHG, MmioVerb::cmpxchg},
     {ZYDIS_MNEMONIC_XADD, MmioVerb::xadd},
-    {ZYDIS_MNEMONIC_BT, MmioVerb::bit_test},    {ZYDIS_MNEMONIC_BTS, MmioVerb::bit_set},
-    {ZYDIS_MNEMONIC_BTR, MmioVerb::bit_reset},  {ZYDIS_MNEMONIC_BTC, MmioVerb::bit_toggle},
-    {ZYDIS_MNEMONIC_INC, MmioVerb::increment},  {ZYDIS_MNEMONIC_DEC, MmioVerb::decrement},
-    {ZYDIS_MNEMONIC_NOT, MmioVerb::bit_not},    {ZYDIS_MNEMONIC_NEG, MmioVerb::negate},
-    {ZYDIS_MNEMONIC_STOSB, MmioVerb::stos},     {ZYDIS_MNEMONIC_STOSW, MmioVerb::stos},
-    {ZYDIS_MNEMONIC_STOSD, MmioVerb::stos},     {ZYDIS_MNEMONIC_STOSQ, MmioVerb::stos},
-    {ZYDIS_MNEMONIC_MOVSB, MmioVerb::movs},     {ZYDIS_MNEMONIC_MOVSW, MmioVerb::movs},
-    {ZYDIS_MNEMONIC_MOVSD, MmioVerb::movs},     {ZYDIS_MNEMONIC_MOVSQ, MmioVerb::movs},
-    {ZYDIS_MNEMONIC_LODSB, MmioVerb::lods},     {ZYDIS_MNEMONIC_LODSW, MmioVerb::lods},
-    {ZYDIS_MNEMONIC_LODSD, MmioVerb::lods},     {ZYDIS_MNEMONIC_LODSQ, MmioVerb::lods},
+    {ZYDIS_MNEMONIC_BT, MmioVerb::bit_test},
+    {ZYDIS_MNEMONIC_BTS, MmioVerb::bit_set},
+    {ZYDIS_MNEMONIC_BTR, MmioVerb::bit_reset},
+    {ZYDIS_MNEMONIC_BTC, MmioVerb::bit_toggle},
+    {ZYDIS_MNEMONIC_INC, MmioVerb::increment},
+    {ZYDIS_MNEMONIC_DEC, MmioVerb::decrement},
+    {ZYDIS_MNEMONIC_NOT, MmioVerb::bit_not},
+    {ZYDIS_MNEMONIC_NEG, MmioVerb::negate},
+    {ZYDIS_MNEMONIC_STOSB, MmioVerb::stos},
+    {ZYDIS_MNEMONIC_STOSW, MmioVerb::stos},
+    {ZYDIS_MNEMONIC_STOSD, MmioVerb::stos},
+    {ZYDIS_MNEMONIC_STOSQ, MmioVerb::stos},
+    {ZYDIS_MNEMONIC_MOVSB, MmioVerb::movs},
+    {ZYDIS_MNEMONIC_MOVSW, MmioVerb::movs},
+    {ZYDIS_MNEMONIC_MOVSD, MmioVerb::movs},
+    {ZYDIS_MNEMONIC_MOVSQ, MmioVerb::movs},
+    {ZYDIS_MNEMONIC_LODSB, MmioVerb::lods},
+    {ZYDIS_MNEMONIC_LODSW, MmioVerb::lods},
+    {ZYDIS_MNEMONIC_LODSD, MmioVerb::lods},
+    {ZYDIS_MNEMONIC_LODSQ, MmioVerb::lods},
 };
 
 const Row* row_of(ZydisMnemonic mnemonic) {
@@ -50,13 +63,26 @@ const Row* row_of(ZydisMnemonic mnemonic) {
 
 bool segment_of(ZydisRegister reg, Seg& out) {
   switch (reg) {
-    case ZYDIS_REGISTER_ES: out = Seg::es; return true;
-    case ZYDIS_REGISTER_CS: out = Seg::cs; return true;
-    case ZYDIS_REGISTER_SS: out = Seg::ss; return true;
-    case ZYDIS_REGISTER_DS: out = Seg::ds; return true;
-    case ZYDIS_REGISTER_FS: out = Seg::fs; return true;
-    case ZYDIS_REGISTER_GS: out = Seg::gs; return true;
-    default: return false;
+    case ZYDIS_REGISTER_ES:
+      out = Seg::es;
+      return true;
+    case ZYDIS_REGISTER_CS:
+      out = Seg::cs;
+      return true;
+    case ZYDIS_REGISTER_SS:
+      out = Seg::ss;
+      return true;
+    case ZYDIS_REGISTER_DS:
+      out = Seg::ds;
+      return true;
+    case ZYDIS_REGISTER_FS:
+      out = Seg::fs;
+      return true;
+    case ZYDIS_REGISTER_GS:
+      out = Seg::gs;
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -79,7 +105,8 @@ bool register_of(ZydisRegister reg, RegisterOperand& out) {
     case ZYDIS_REGCLASS_GPR64:
       out = {static_cast<Gpr>(ZydisRegisterGetId(reg)), false};
       return true;
-    default: return false;
+    default:
+      return false;
   }
 }
 
@@ -132,8 +159,8 @@ bool take_other_operand(const ZydisDecodedOperand& operand, MmioInstruction& out
   }
   if (operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
     out.has_immediate = true;
-    out.immediate = operand.imm.is_signed ? static_cast<uint64_t>(operand.imm.value.s)
-                                          : operand.imm.value.u;
+    out.immediate =
+        operand.imm.is_signed ? static_cast<uint64_t>(operand.imm.value.s) : operand.imm.value.u;
     return true;
   }
   return false;
@@ -158,8 +185,8 @@ bool take_operands(Operands operands, MmioInstruction& out) {
 }
 
 void take_string(const ZydisDecodedInstruction& in, Operands all, MmioInstruction& out) {
-  out.rep = (in.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE |
-                              ZYDIS_ATTRIB_HAS_REPNE)) != 0;
+  out.rep = (in.attributes &
+             (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)) != 0;
   for (const ZydisDecodedOperand& operand : all) {
     if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY) continue;
     out.size = static_cast<uint8_t>(operand.size / 8);

@@ -11,19 +11,24 @@
 namespace cupel::vmx {
 
 enum class MmioVerb : uint8_t {
-  mov,       // load or store
-  movzx,     // load
-  movsx,     // load, also MOVSXD
-  alu,       // add or adc sbb and sub xor cmp test
+  mov,    // load or store
+  movzx,  // load
+  movsx,  // load, also MOVSXD
+  alu,    // add or adc sbb and sub xor cmp test
   xchg,
   cmpxchg,
   xadd,
-  bit_test,      // bt
-  bit_set,       // bts
-  bit_reset,     // btr
-  bit_toggle,    // btc
-  increment, decrement, bit_not, negate,
-  stos, movs, lods,
+  bit_test,    // bt
+  bit_set,     // bts
+  bit_reset,   // btr
+  bit_toggle,  // btc
+  increment,
+  decrement,
+  bit_not,
+  negate,
+  stos,
+  movs,
+  lods,
 };
 
 // A general register as an operand; `high` is AH, CH, DH, BH.

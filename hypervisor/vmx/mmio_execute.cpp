@@ -39,13 +39,16 @@ bool loads(const MmioInstruction& in) {
 
 bool stores(const MmioInstruction& in) {
   switch (in.verb) {
-    case MmioVerb::mov: return in.memory_is_destination;
+    case MmioVerb::mov:
+      return in.memory_is_destination;
     case MmioVerb::movzx:
     case MmioVerb::movsx:
-    case MmioVerb::bit_test: return false;
+    case MmioVerb::bit_test:
+      return false;
     case MmioVerb::alu:
       return in.memory_is_destination && in.op != AluOp::cmp && in.op != AluOp::test;
-    default: return true;
+    default:
+      return true;
   }
 }
 
@@ -61,10 +64,14 @@ uint64_t bit_operation(const MmioInstruction& in, uint64_t loaded, const GprFile
   const uint64_t bit = 1ull << (source(in, regs) % (in.size * 8u));
   rflags = (rflags & ~rflags::CF) | ((loaded & bit) != 0 ? rflags::CF : 0);
   switch (in.verb) {
-    case MmioVerb::bit_set: return loaded | bit;
-    case MmioVerb::bit_reset: return loaded & ~bit;
-    case MmioVerb::bit_toggle: return loaded ^ bit;
-    default: return loaded;
+    case MmioVerb::bit_set:
+      return loaded | bit;
+    case MmioVerb::bit_reset:
+      return loaded & ~bit;
+    case MmioVerb::bit_toggle:
+      return loaded ^ bit;
+    default:
+      return loaded;
   }
 }
 
@@ -104,17 +111,21 @@ uint64_t execute(const MmioInstruction& in, uint64_t loaded, GprFile& regs, uint
       if (in.memory_is_destination) return source(in, regs);
       write_register(regs, in.reg, in.register_size, loaded);
       return loaded;
-    case MmioVerb::movzx: write_register(regs, in.reg, in.register_size, loaded); return loaded;
+    case MmioVerb::movzx:
+      write_register(regs, in.reg, in.register_size, loaded);
+      return loaded;
     case MmioVerb::movsx:
       write_register(regs, in.reg, in.register_size, sign_extend(loaded, in.size));
       return loaded;
-    case MmioVerb::alu: return arithmetic(in, loaded, regs, rflags);
+    case MmioVerb::alu:
+      return arithmetic(in, loaded, regs, rflags);
     case MmioVerb::xchg: {
       const uint64_t value = source(in, regs);
       write_register(regs, in.reg, in.register_size, loaded);
       return value;
     }
-    case MmioVerb::cmpxchg: return compare_exchange(in, loaded, regs, rflags);
+    case MmioVerb::cmpxchg:
+      return compare_exchange(in, loaded, regs, rflags);
     case MmioVerb::xadd: {
       const uint64_t sum = alu(AluOp::add, loaded, source(in, regs), in.size, rflags);
       write_register(regs, in.reg, in.register_size, loaded);
@@ -123,14 +134,20 @@ uint64_t execute(const MmioInstruction& in, uint64_t loaded, GprFile& regs, uint
     case MmioVerb::bit_test:
     case MmioVerb::bit_set:
     case MmioVerb::bit_reset:
-    case MmioVerb::bit_toggle: return bit_operation(in, loaded, regs, rflags);
-    case MmioVerb::increment: return step(AluOp::add, loaded, in.size, rflags);
-    case MmioVerb::decrement: return step(AluOp::sub, loaded, in.size, rflags);
-    case MmioVerb::bit_not: return ~loaded & mask_of(in.size);
-    case MmioVerb::negate: return alu(AluOp::sub, 0, loaded, in.size, rflags);
+    case MmioVerb::bit_toggle:
+      return bit_operation(in, loaded, regs, rflags);
+    case MmioVerb::increment:
+      return step(AluOp::add, loaded, in.size, rflags);
+    case MmioVerb::decrement:
+      return step(AluOp::sub, loaded, in.size, rflags);
+    case MmioVerb::bit_not:
+      return ~loaded & mask_of(in.size);
+    case MmioVerb::negate:
+      return alu(AluOp::sub, 0, loaded, in.size, rflags);
     case MmioVerb::stos:
     case MmioVerb::movs:
-    case MmioVerb::lods: break;  // strings have their own loop
+    case MmioVerb::lods:
+      break;  // strings have their own loop
   }
   return loaded;
 }

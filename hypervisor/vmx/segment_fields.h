@@ -13,9 +13,11 @@ struct SegmentFields {
 };
 
 inline constexpr SegmentFields kSegmentFields[x86::kSegmentCount] = {
-#define CUPEL_SEGMENT(name)                                                                  \
-  {x86::Field16::guest_##name##_selector, x86::Field32::guest_##name##_limit,                \
-   x86::Field32::guest_##name##_access_rights, x86::FieldN::guest_##name##_base}
+#define CUPEL_SEGMENT(name)                                                          \
+  {                                                                                  \
+    x86::Field16::guest_##name##_selector, x86::Field32::guest_##name##_limit,       \
+        x86::Field32::guest_##name##_access_rights, x86::FieldN::guest_##name##_base \
+  }
     CUPEL_SEGMENT(es), CUPEL_SEGMENT(cs), CUPEL_SEGMENT(ss),   CUPEL_SEGMENT(ds),
     CUPEL_SEGMENT(fs), CUPEL_SEGMENT(gs), CUPEL_SEGMENT(ldtr), CUPEL_SEGMENT(tr),
 #undef CUPEL_SEGMENT

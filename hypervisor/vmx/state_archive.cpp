@@ -6,15 +6,19 @@ namespace {
 using x86::CpuState;
 
 // One list of scalars serves both directions.
-constexpr uint64_t CpuState::* kWords[] = {
-    &CpuState::rip,          &CpuState::rflags,       &CpuState::cr0,        &CpuState::cr2,
-    &CpuState::cr3,          &CpuState::cr4,          &CpuState::cr8,        &CpuState::efer,
-    &CpuState::xcr0,         &CpuState::star,         &CpuState::lstar,      &CpuState::cstar,
-    &CpuState::fmask,        &CpuState::kernel_gs_base, &CpuState::tsc_aux,  &CpuState::sysenter_cs,
-    &CpuState::sysenter_esp, &CpuState::sysenter_eip, &CpuState::pat,        &CpuState::debugctl,
-    &CpuState::tsc_offset};
-constexpr bool CpuState::* kFlags[] = {&CpuState::blocking_sti, &CpuState::blocking_mov_ss,
-                                       &CpuState::blocking_nmi};
+constexpr uint64_t CpuState::*kWords[] = {&CpuState::rip,          &CpuState::rflags,
+                                          &CpuState::cr0,          &CpuState::cr2,
+                                          &CpuState::cr3,          &CpuState::cr4,
+                                          &CpuState::cr8,          &CpuState::efer,
+                                          &CpuState::xcr0,         &CpuState::star,
+                                          &CpuState::lstar,        &CpuState::cstar,
+                                          &CpuState::fmask,        &CpuState::kernel_gs_base,
+                                          &CpuState::tsc_aux,      &CpuState::sysenter_cs,
+                                          &CpuState::sysenter_esp, &CpuState::sysenter_eip,
+                                          &CpuState::pat,          &CpuState::debugctl,
+                                          &CpuState::tsc_offset};
+constexpr bool CpuState::*kFlags[] = {&CpuState::blocking_sti, &CpuState::blocking_mov_ss,
+                                      &CpuState::blocking_nmi};
 
 bool get_bool(ArchiveReader& in) { return in.get<uint8_t>() != 0; }
 

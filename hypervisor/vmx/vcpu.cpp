@@ -17,11 +17,16 @@ uint8_t physical_bits(vm::GuestPlatform& platform) {
 
 vm::StopReason reason_of(RunStop stop) {
   switch (stop) {
-    case RunStop::deadline: return vm::StopReason::deadline;
-    case RunStop::halted: return vm::StopReason::halted;
-    case RunStop::stop_request: return vm::StopReason::stop_request;
-    case RunStop::triple_fault: return vm::StopReason::triple_fault;
-    case RunStop::fault: return vm::StopReason::error;
+    case RunStop::deadline:
+      return vm::StopReason::deadline;
+    case RunStop::halted:
+      return vm::StopReason::halted;
+    case RunStop::stop_request:
+      return vm::StopReason::stop_request;
+    case RunStop::triple_fault:
+      return vm::StopReason::triple_fault;
+    case RunStop::fault:
+      return vm::StopReason::error;
   }
   return vm::StopReason::error;
 }

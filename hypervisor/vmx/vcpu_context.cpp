@@ -12,8 +12,8 @@ constexpr uint64_t kSingleContext = 1, kAllContexts = 2;
 Outcome VcpuContext::advance(uint32_t length) {
   const uint64_t rip = vmcs.get(FieldN::guest_rip);
   uint64_t next = rip + length;
-  if (((next ^ rip) >> 32) != 0 &&
-      (vmcs.get(Field32::guest_cs_access_rights) >> 13 & 1) == 0) [[unlikely]] {
+  if (((next ^ rip) >> 32) != 0 && (vmcs.get(Field32::guest_cs_access_rights) >> 13 & 1) == 0)
+      [[unlikely]] {
     next &= 0xffffffff;
   }
   vmcs.set(FieldN::guest_rip, next);
@@ -23,7 +23,8 @@ Outcome VcpuContext::advance(uint32_t length) {
     vmcs.set(Field32::guest_interruptibility_state, blocking & ~shadows);
   }
   const uint64_t flags = vmcs.get(FieldN::guest_rflags);
-  if ((flags & (rflags::RF | rflags::TF)) == 0) [[likely]] return Outcome::resume;
+  if ((flags & (rflags::RF | rflags::TF)) == 0) [[likely]]
+    return Outcome::resume;
   vmcs.set(FieldN::guest_rflags, flags & ~rflags::RF);
   if ((flags & rflags::TF) == 0) return Outcome::resume;
   cpu.write_dr(6, cpu.read_dr(6) | kDr6SingleStep);

@@ -55,9 +55,17 @@ struct VcpuContext {
   VcpuContext(x86::VmxCpu& cpu_, const RamMap& ram_, vm::GuestPlatform& platform_,
               VirtualClock& clock_, const VmxCapabilities& caps_, const ControlSet& controls_,
               EptBuilder ept_, uint16_t vpid_, uint8_t physical_bits_)
-      : cpu(cpu_), vmcs(cpu_), ram(ram_), memory(ram_.memory()), platform(platform_),
-        clock(clock_), caps(caps_), controls(controls_),
-        policy(CrPolicy::from(caps_, controls_.unrestricted())), ept(ept_), vpid(vpid_),
+      : cpu(cpu_),
+        vmcs(cpu_),
+        ram(ram_),
+        memory(ram_.memory()),
+        platform(platform_),
+        clock(clock_),
+        caps(caps_),
+        controls(controls_),
+        policy(CrPolicy::from(caps_, controls_.unrestricted())),
+        ept(ept_),
+        vpid(vpid_),
         physical_bits(physical_bits_) {}
 
   x86::VmxCpu& cpu;
@@ -76,9 +84,9 @@ struct VcpuContext {
   x86::GprFile regs;  // RSP stands in the VMCS
   EventQueue events;
   CpuidCache cpuid;
-  bool halted = false;          // after HLT, until an event wakes it
-  bool delivering = false;      // this exit interrupted the delivery of an event
-  uint32_t exit_reason = 0;     // the whole field of the exit being handled
+  bool halted = false;       // after HLT, until an event wakes it
+  bool delivering = false;   // this exit interrupted the delivery of an event
+  uint32_t exit_reason = 0;  // the whole field of the exit being handled
   uint64_t xcr0 = 1;
   uint64_t tsc_adjust = 0;
   Fault fault;

@@ -13,8 +13,10 @@ using namespace x86;
 
 VcpuCore::VcpuCore(const VcpuContext& context, VcpuFrames frames, const VcpuConfig& config,
                    ExitTally exits)
-    : context_(context), frames_(std::move(frames)),
-      timer_(config.tsc_hz, context.caps.timer_rate()), exits_(exits),
+    : context_(context),
+      frames_(std::move(frames)),
+      timer_(config.tsc_hz, context.caps.timer_rate()),
+      exits_(exits),
       primary_controls_(context.controls.primary) {}
 
 VcpuCore::~VcpuCore() {
@@ -35,7 +37,8 @@ RunStop VcpuCore::run(Nanoseconds until) {
       v.platform.advance(now);
       deadline = v.platform.next_deadline();
     }
-    if (v.platform.take_nmi()) [[unlikely]] v.events.pend_nmi();
+    if (v.platform.take_nmi()) [[unlikely]]
+      v.events.pend_nmi();
     const bool interrupt = v.platform.interrupt_pending();
     if (v.halted && !wakes(interrupt)) return RunStop::halted;
     if (now >= until) return RunStop::deadline;
@@ -54,7 +57,8 @@ RunStop VcpuCore::run(Nanoseconds until) {
     now = v.clock.now();
     v.platform.advance(now);
     const Outcome outcome = dispatch();
-    if (outcome != Outcome::resume) [[unlikely]] return stopped(outcome);
+    if (outcome != Outcome::resume) [[unlikely]]
+      return stopped(outcome);
   }
 }
 
@@ -75,13 +79,12 @@ bool VcpuCore::prepare_events(bool interrupt) {
   VcpuContext& v = context_;
   const auto decision =
       v.events.decide(interrupt, v.vmcs.get(FieldN::guest_rflags),
-                      v.vmcs.get(Field32::guest_interruptibility_state),
-                      v.controls.virtual_nmis());
+                      v.vmcs.get(Field32::guest_interruptibility_state), v.controls.virtual_nmis());
   Event inject = decision.inject;
   bool interrupt_window = decision.interrupt_window;
   if (decision.acknowledge) {
-    inject = Event{true, v.platform.acknowledge_interrupt(), EventType::external_interrupt,
-                   false, 0, 0};
+    inject =
+        Event{true, v.platform.acknowledge_interrupt(), EventType::external_interrupt, false, 0, 0};
     interrupt_window = v.platform.interrupt_pending();
   }
   if (inject.valid) {
@@ -132,10 +135,12 @@ Outcome VcpuCore::dispatch() {
   v.exit_reason = v.vmcs.get(Field32::exit_reason);
   const unsigned basic = v.exit_reason & 0xffff;
   ++exits_.total;
-  if (basic >= kExitTable.size()) [[unlikely]] return handle_unexpected(v);
+  if (basic >= kExitTable.size()) [[unlikely]]
+    return handle_unexpected(v);
   ++exits_.by_reason[basic];
   // An entry that failed late is no launch, and no exit of a running guest.
-  if ((v.exit_reason & kExitReasonEntryFailure) != 0) [[unlikely]] return handle_entry_failure(v);
+  if ((v.exit_reason & kExitReasonEntryFailure) != 0) [[unlikely]]
+    return handle_entry_failure(v);
   launched_ = true;
   const ExitRow& row = kExitTable[basic];
   v.delivering = false;
@@ -151,8 +156,7 @@ void VcpuCore::take_interrupted_delivery() {
   const bool software = info.type == EventType::software_interrupt ||
                         info.type == EventType::privileged_software_exception ||
                         info.type == EventType::software_exception;
-  v.events.reinject(info,
-                    info.error_code_valid ? v.vmcs.get(Field32::idt_vectoring_error_code) : 0,
+  v.events.reinject(info, info.error_code_valid ? v.vmcs.get(Field32::idt_vectoring_error_code) : 0,
                     software ? v.vmcs.get(Field32::exit_instruction_length) : 0);
   if (info.type == EventType::nmi) {
     // Delivery had begun and so blocked NMIs; the entry that injects it again needs them open.

@@ -19,8 +19,8 @@ Fault fault_of(FaultKind kind, uint32_t number = 0) {
 
 // MSRs whose reads and writes do not exit: VMX switches them, or they are the guest's alone.
 constexpr uint32_t kDirectMsrs[] = {
-    msr::SYSENTER_CS, msr::SYSENTER_ESP, msr::SYSENTER_EIP, msr::PAT,     msr::EFER,
-    msr::STAR,        msr::LSTAR,        msr::CSTAR,        msr::FMASK,   msr::FS_BASE,
+    msr::SYSENTER_CS, msr::SYSENTER_ESP,   msr::SYSENTER_EIP, msr::PAT,   msr::EFER,
+    msr::STAR,        msr::LSTAR,          msr::CSTAR,        msr::FMASK, msr::FS_BASE,
     msr::GS_BASE,     msr::KERNEL_GS_BASE, msr::TSC_AUX};
 
 // Four bitmaps of 1 KiB: reads low, reads high, writes low, writes high; a zero bit does not
@@ -147,8 +147,14 @@ Result<VcpuFrames, Fault> VcpuFrames::allocate(FrameAllocator& frames, uint32_t 
 }
 
 VcpuFrames::VcpuFrames(VcpuFrames&& o) noexcept
-    : vmxon(o.vmxon), vmcs(o.vmcs), io_bitmap_a(o.io_bitmap_a), io_bitmap_b(o.io_bitmap_b),
-      msr_bitmap(o.msr_bitmap), frames_(o.frames_), owned_(o.owned_), count_(o.count_) {
+    : vmxon(o.vmxon),
+      vmcs(o.vmcs),
+      io_bitmap_a(o.io_bitmap_a),
+      io_bitmap_b(o.io_bitmap_b),
+      msr_bitmap(o.msr_bitmap),
+      frames_(o.frames_),
+      owned_(o.owned_),
+      count_(o.count_) {
   o.count_ = 0;
 }
 

@@ -136,6 +136,8 @@ class RunResult:
     def oracles(self) -> list[OracleResult]: ...
     @property
     def figures(self) -> dict[str, float]: ...
+    @property
+    def consoles(self) -> dict[str, str]: ...  # VM -> tail of its last console
 
 def run(
     scenario: Scenario,
@@ -143,8 +145,9 @@ def run(
     backend: Backend,
     on_progress: Callable[[int], None] | None = None,
     on_event: Callable[[Event], None] | None = None,
+    planted: str = "none",
 ) -> RunResult:
-    """Runs to the end. `on_progress` gets the virtual time, at most some hundred times a run.
+    """Runs to the end, with the named bug planted in the hypervisor. `on_progress` gets the virtual time, at most some hundred times a run.
 
     An exception out of a callback (KeyboardInterrupt) ends the run and is raised here. Figures that
     reports know: detection_time_s, outage_s, writes_acknowledged, writes_lost; others are shown too.

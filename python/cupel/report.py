@@ -62,9 +62,21 @@ def print_report(result: RunResult, console: Console) -> None:
     console.print(oracles(result))
     console.print()
     if not result.as_expected:
+        print_consoles(result, console)
         console.print(Text(f"expected {result.expected.upper()}", "bold"))
     elif result.verdict == "fail":
         console.print(Text("FAIL is what this scenario is there to show"))
+
+
+def print_consoles(result: RunResult, console: Console) -> None:
+    """The last lines each VM wrote: where one looks first when a run went wrong."""
+    for vm, tail in result.consoles.items():
+        lines = [line for line in tail.replace("\r", "").split("\n") if line.strip()][-8:]
+        if lines:
+            console.print(Text(f"console of {vm}", "bold"))
+        for line in lines:
+            printable = "".join(c if c.isprintable() else "?" for c in line)
+            console.print(Text(f"  {printable}", "dim"))
 
 
 def verdict_line(result: RunResult) -> str:

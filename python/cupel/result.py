@@ -50,6 +50,8 @@ class RunResult:
     events: list[Event]
     oracles: list[OracleResult]
     figures: dict[str, float]
+    consoles: dict[str, str] = field(default_factory=dict)  # VM -> tail of its last console
+    planted: str = "none"  # the bug that was planted in the hypervisor
 
     @property
     def as_expected(self) -> bool:
@@ -57,7 +59,7 @@ class RunResult:
 
     @property
     def replay(self) -> str:
-        return replay_command(self.file, self.seed, self.backend)
+        return replay_command(self.file, self.seed, self.backend, self.planted)
 
     def to_json(self) -> dict[str, Any]:
         """The documented form of `run --json`; hashes are text, as JSON numbers lose digits."""
@@ -69,6 +71,7 @@ class RunResult:
             "backend": self.backend,
             "verdict": self.verdict,
             "expected": self.expected,
+            "planted": self.planted,
             "as_expected": self.as_expected,
             "trace_hash": f"{self.trace_hash:016x}",
             "duration_ns": self.duration_ns,
@@ -77,15 +80,19 @@ class RunResult:
             "figures": self.figures,
             "oracles": [vars(oracle) for oracle in self.oracles],
             "events": [vars(event) for event in self.events],
+            "consoles": self.consoles,
         }
 
 
-def replay_command(file: str, seed: int, backend: str) -> str:
+def replay_command(file: str, seed: int, backend: str, planted: str = "none") -> str:
     """What to type to have the same run again."""
-    return f"./cupel run {shlex.quote(file)} --seed {seed} --backend {backend}"
+    command = f"./cupel run {shlex.quote(file)} --seed {seed} --backend {backend}"
+    return command if planted == "none" else f"{command} --planted {shlex.quote(planted)}"
 
 
-def from_native(native: _core.RunResult, file: str, expected: str) -> RunResult:
+def from_native(
+    native: _core.RunResult, file: str, expected: str, planted: str = "none"
+) -> RunResult:
     """Copies what the native module returned."""
     return RunResult(
         scenario=native.scenario,
@@ -104,4 +111,6 @@ def from_native(native: _core.RunResult, file: str, expected: str) -> RunResult:
             for o in native.oracles
         ],
         figures=dict(native.figures),
+        consoles=dict(native.consoles),
+        planted=planted,
     )

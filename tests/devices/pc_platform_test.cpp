@@ -202,8 +202,6 @@ TEST_F(ApicTest, TscDeadlineByMsr) {
 }
 
 TEST_F(ApicTest, DeviceInterruptsArriveByTheIoApic) {
-  TestPort port;
-  ASSERT_TRUE(rig.platform->add_console().ok());
   write(0xfec00000, 0x10 + 2 * 4);
   write(0xfec00010, 0x51);  // IRQ 4, edge, vector 0x51
   rig.platform->port_out(0x3fc, 1, 0x0b);

@@ -11,9 +11,9 @@ struct PciTest : testing::Test {
     (void)rig.platform->add_disk(disk, {}).ok();
     (void)rig.platform->add_nic(port, {2, 0, 0, 0, 0, 1}).ok();
   }
+  TestPort port;  // outlives the platform, as disks do
   GuestRig rig;
   TestDisk disk;
-  TestPort port;
 };
 
 TEST_F(PciTest, ConfigAddressTakesDwordsOnlyAndReadsBack) {

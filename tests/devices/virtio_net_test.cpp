@@ -25,8 +25,8 @@ struct VirtioNetTest : testing::Test {
     driver->add(1, {{header, 12}, {data, static_cast<uint32_t>(size)}}, {});
     driver->kick(1);
   }
-  GuestRig rig;
   TestPort port;
+  GuestRig rig;
   VirtioNet* nic = nullptr;
   std::unique_ptr<VirtioDriver> driver;
 };
@@ -110,8 +110,8 @@ TEST_F(VirtioNetTest, BacklogSurvivesASnapshot) {
   port.deliver(frame(60));
   ArchiveWriter out;
   rig.platform->save(out);
-  GuestRig copy;
   TestPort port2;
+  GuestRig copy;
   port2.up = false;  // the new host has no link
   ASSERT_TRUE(copy.platform->add_nic(port2, {0x52, 0x54, 0, 1, 2, 3}).ok());
   copy.memory.write(Gpa(0), rig.memory.view(Gpa(0), rig.memory.size()));

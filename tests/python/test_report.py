@@ -45,7 +45,8 @@ def test_json_has_every_field_and_survives_a_round_trip() -> None:
     }
     assert set(document) == {
         "schema", "replay", "scenario", "seed", "backend", "verdict", "expected", "as_expected",
-        "trace_hash", "duration_ns", "hosts", "vms", "figures", "oracles", "events",
+        "planted", "trace_hash", "duration_ns", "hosts", "vms", "figures", "oracles", "events",
+        "consoles",
     }
 
 
@@ -143,3 +144,13 @@ def test_a_failed_oracle_shows_its_violations() -> None:
     assert "FAIL" in out.getvalue()
     assert "sector 5: expected x, disk holds zeros" in out.getvalue()
     assert "expected PASS" in out.getvalue()
+
+
+def test_an_unexpected_verdict_shows_the_end_of_each_console() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=100, markup=False, highlight=False)
+    tail = "\n".join(f"line {n}" for n in range(50)) + "\r\nlast \x1b[2J words\n"
+    report.print_report(replace(CRASH, verdict="fail", consoles={"web": tail}), console)
+    assert "console of web" in out.getvalue()
+    assert "last ?[2J words" in out.getvalue()
+    assert "line 2\n" not in out.getvalue()

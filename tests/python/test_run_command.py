@@ -53,6 +53,12 @@ def test_first_the_replay_command_last_the_verdict(returns: Callable[[Any], None
     assert result.stderr == ""
 
 
+def test_a_planted_bug_is_part_of_the_replay_command(returns: Callable[[Any], None]) -> None:
+    returns(replace(CRASH, verdict="fail"))
+    result = cupel("run", "host-crash", "--planted", "skip_fencing")
+    assert result.stdout.splitlines()[0].endswith(" --backend model --planted skip_fencing")
+
+
 def test_the_demo_is_host_crash_with_its_own_seed(returns: Callable[[Any], None]) -> None:
     returns(CRASH)
     first = cupel("demo").stdout.splitlines()[0]

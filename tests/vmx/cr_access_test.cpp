@@ -147,8 +147,8 @@ TEST_F(CrAccessTest, RspCanBeTheOperand) {
   protected_mode();
   cpu.then([](FakeVmxCpu& c, GprFile&) {
     c.set(FieldN::guest_rsp, 0x31);
-    c.exit(ExitReason::cr_access,
-           CrAccess{0, CrAccess::Kind::mov_to_cr, false, Gpr::rsp}.encode(), 3);
+    c.exit(ExitReason::cr_access, CrAccess{0, CrAccess::Kind::mov_to_cr, false, Gpr::rsp}.encode(),
+           3);
   });
   run_ok();
   EXPECT_EQ(state().cr0, 0x31u);

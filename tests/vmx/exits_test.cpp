@@ -13,10 +13,10 @@ TEST_F(Exits, TheTableCoversEveryReason) {
 }
 
 TEST_F(Exits, UnhandledReasonsStopWithReasonRipAndQualification) {
-  for (const auto reason : {ExitReason::init_signal, ExitReason::task_switch, ExitReason::rsm,
-                            ExitReason::mov_dr, ExitReason::ept_misconfiguration,
-                            ExitReason::bus_lock, static_cast<ExitReason>(35),
-                            static_cast<ExitReason>(200)}) {
+  for (const auto reason :
+       {ExitReason::init_signal, ExitReason::task_switch, ExitReason::rsm, ExitReason::mov_dr,
+        ExitReason::ept_misconfiguration, ExitReason::bus_lock, static_cast<ExitReason>(35),
+        static_cast<ExitReason>(200)}) {
     SetUp();
     platform.stop = false;
     cpu.script.clear();

@@ -151,12 +151,26 @@ void expect_same(const CpuState& a, const CpuState& b) {
   EXPECT_EQ(a.blocking_sti, b.blocking_sti);
   EXPECT_EQ(a.blocking_mov_ss, b.blocking_mov_ss);
   EXPECT_EQ(a.blocking_nmi, b.blocking_nmi);
-  for (const auto word :
-       {&CpuState::rip, &CpuState::rflags, &CpuState::cr0, &CpuState::cr2, &CpuState::cr3,
-        &CpuState::cr4, &CpuState::efer, &CpuState::xcr0, &CpuState::star, &CpuState::lstar,
-        &CpuState::cstar, &CpuState::fmask, &CpuState::kernel_gs_base, &CpuState::tsc_aux,
-        &CpuState::sysenter_cs, &CpuState::sysenter_esp, &CpuState::sysenter_eip, &CpuState::pat,
-        &CpuState::debugctl, &CpuState::tsc_offset}) {
+  for (const auto word : {&CpuState::rip,
+                          &CpuState::rflags,
+                          &CpuState::cr0,
+                          &CpuState::cr2,
+                          &CpuState::cr3,
+                          &CpuState::cr4,
+                          &CpuState::efer,
+                          &CpuState::xcr0,
+                          &CpuState::star,
+                          &CpuState::lstar,
+                          &CpuState::cstar,
+                          &CpuState::fmask,
+                          &CpuState::kernel_gs_base,
+                          &CpuState::tsc_aux,
+                          &CpuState::sysenter_cs,
+                          &CpuState::sysenter_esp,
+                          &CpuState::sysenter_eip,
+                          &CpuState::pat,
+                          &CpuState::debugctl,
+                          &CpuState::tsc_offset}) {
     EXPECT_EQ(a.*word, b.*word);
   }
 }

@@ -112,7 +112,7 @@ TEST(IoBitmaps, BitDecidesAndWrapAlwaysExits) {
   EXPECT_EQ(seen.port, 0x3f8);
   EXPECT_EQ(seen.size, 1);
   EXPECT_FALSE(seen.in);
-  EXPECT_TRUE(hit(io(0x3f7, 2)));   // one of its ports
+  EXPECT_TRUE(hit(io(0x3f7, 2)));  // one of its ports
   EXPECT_FALSE(hit(io(0x3f4, 4)));
   EXPECT_TRUE(hit(io(0x8007, 1)));
   EXPECT_TRUE(hit(io(0xffff, 2)));  // wraps around
@@ -145,10 +145,10 @@ TEST(IoBitmaps, StringInstructionInformation) {
 
 TEST(MsrBitmaps, FourBitmapsAndOutOfRange) {
   Rig rig;
-  rig.memory->write<uint8_t>(Hpa(kMsrBitmap + 0x10 / 8), 1);                 // read 10H
-  rig.memory->write<uint8_t>(Hpa(kMsrBitmap + 1024 + 0x82 / 8), 4);          // read C0000082H
-  rig.memory->write<uint8_t>(Hpa(kMsrBitmap + 2048 + 0x174 / 8), 0x10);      // write 174H
-  rig.memory->write<uint8_t>(Hpa(kMsrBitmap + 3072 + 0x80 / 8), 1);          // write C0000080H
+  rig.memory->write<uint8_t>(Hpa(kMsrBitmap + 0x10 / 8), 1);             // read 10H
+  rig.memory->write<uint8_t>(Hpa(kMsrBitmap + 1024 + 0x82 / 8), 4);      // read C0000082H
+  rig.memory->write<uint8_t>(Hpa(kMsrBitmap + 2048 + 0x174 / 8), 0x10);  // write 174H
+  rig.memory->write<uint8_t>(Hpa(kMsrBitmap + 3072 + 0x80 / 8), 1);      // write C0000080H
   auto hit = [&](TrapKind k, uint32_t index) {
     Trap t = msr_access(k, index);
     return rig.exits(t);

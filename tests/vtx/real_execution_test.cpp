@@ -18,8 +18,7 @@ class RealRig : public ::testing::Test {
 
   void SetUp() override {
     memory = std::move(PhysicalMemory::create(16_MiB)).value();
-    auto made =
-        cpu::Processor::create(*memory, clock, {cpu::server_profile(), 1'000'000'000, 0});
+    auto made = cpu::Processor::create(*memory, clock, {cpu::server_profile(), 1'000'000'000, 0});
     ASSERT_TRUE(made.ok()) << describe(made.error());
     processor = std::move(made).value();
     vmx = std::make_unique<LogicalProcessor>(*processor);
@@ -52,8 +51,8 @@ class RealRig : public ::testing::Test {
     for (const int b : bytes) memory->write(Hpa(at++), static_cast<uint8_t>(b));
   }
   void gate(unsigned vector, uint64_t handler) {
-    put(kIdt + 16 * vector, (handler & 0xffff) | 8ull << 16 | 0x8eull << 40 |
-                                (handler & 0xffff0000) << 32);
+    put(kIdt + 16 * vector,
+        (handler & 0xffff) | 8ull << 16 | 0x8eull << 40 | (handler & 0xffff0000) << 32);
     put(kIdt + 16 * vector + 8, handler >> 32);
   }
   void set(F f, uint64_t value) {
@@ -82,10 +81,10 @@ class RealRig : public ::testing::Test {
 };
 
 TEST_F(RealRig, CpuidLoop) {
-  code({0x31, 0xdb,              // xor ebx, ebx
-        0xff, 0xc1,              // again: inc ecx
-        0x0f, 0xa2,              // cpuid
-        0xeb, 0xfa});            // jmp again
+  code({0x31, 0xdb,    // xor ebx, ebx
+        0xff, 0xc1,    // again: inc ecx
+        0x0f, 0xa2,    // cpuid
+        0xeb, 0xfa});  // jmp again
   for (uint64_t n = 1; n <= 100; ++n) {
     ASSERT_EQ(enter(), ExitReason::cpuid);
     EXPECT_EQ(regs[Gpr::rcx], n);
@@ -141,9 +140,9 @@ TEST_F(RealRig, EptViolationHasTheAddresses) {
 
 TEST_F(RealRig, EptDirtyFlagFollowsTheFirstWrite) {
   set(F::ept_pointer, kPml4 | 64 | 3 << 3 | 6);
-  code({0xa1, 0, 0, 0x60, 0, 0, 0, 0, 0,  // mov eax, [600000H]
-        0x0f, 0xa2,                       // cpuid
-        0xa3, 0, 0, 0x60, 0, 0, 0, 0, 0,  // mov [600000H], eax
+  code({0xa1, 0,    0, 0x60, 0, 0, 0, 0, 0,  // mov eax, [600000H]
+        0x0f, 0xa2,                          // cpuid
+        0xa3, 0,    0, 0x60, 0, 0, 0, 0, 0,  // mov [600000H], eax
         0x0f, 0xa2});
   ASSERT_EQ(enter(), ExitReason::cpuid);
   EXPECT_EQ(memory->read<uint64_t>(Hpa(kEptPd + 3 * 8)) & 0x300, 0x100u);
@@ -153,7 +152,7 @@ TEST_F(RealRig, EptDirtyFlagFollowsTheFirstWrite) {
 }
 
 TEST_F(RealRig, InjectedInterruptRunsTheHandler) {
-  code({0xeb, 0xfe});  // jmp self
+  code({0xeb, 0xfe});                        // jmp self
   code({0x0f, 0xa2, 0x48, 0xcf}, 0x101000);  // cpuid; iretq
   gate(0x40, 0x101000);
   set(F::guest_rflags, 0x202);
@@ -190,8 +189,7 @@ TEST_F(RealRig, PreemptionTimerStopsASpinningGuest) {
 
 TEST_F(RealRig, InterruptWindowOpensAfterSti) {
   code({0x90, 0xfb, 0x90, 0x90, 0xeb, 0xfe});  // nop; sti; nop; nop; jmp self
-  set(F::primary_processor_controls,
-      get(F::primary_processor_controls) | proc::interrupt_window);
+  set(F::primary_processor_controls, get(F::primary_processor_controls) | proc::interrupt_window);
   ASSERT_EQ(enter(), ExitReason::interrupt_window);
   EXPECT_GE(get(F::guest_rip), kCode + 3);  // not in the shadow of STI
   EXPECT_NE(get(F::guest_rflags) & rflags::IF, 0u);
@@ -199,8 +197,8 @@ TEST_F(RealRig, InterruptWindowOpensAfterSti) {
 
 TEST_F(RealRig, MaskedControlRegisterReadsTheShadow) {
   set(F::cr4_read_shadow, 0);
-  code({0x0f, 0x20, 0xe0,   // mov rax, cr4
-        0x0f, 0x22, 0xe0,   // mov cr4, rax: VMXE stays, as the guest cannot know
+  code({0x0f, 0x20, 0xe0,  // mov rax, cr4
+        0x0f, 0x22, 0xe0,  // mov cr4, rax: VMXE stays, as the guest cannot know
         0x0f, 0xa2});
   ASSERT_EQ(enter(), ExitReason::cpuid);
   EXPECT_EQ(regs[Gpr::rax], cr4::PAE);
@@ -218,8 +216,8 @@ TEST_F(RealRig, GuestPageFaultExitsByBitmap) {
 }
 
 TEST_F(RealRig, VmcallAndVmxInstructionsExit) {
-  code({0x0f, 0x01, 0xc1,          // vmcall
-        0x0f, 0x01, 0xc4});        // vmxoff
+  code({0x0f, 0x01, 0xc1,    // vmcall
+        0x0f, 0x01, 0xc4});  // vmxoff
   ASSERT_EQ(enter(), ExitReason::vmcall);
   EXPECT_EQ(get(F::exit_instruction_length), 3u);
   skip();

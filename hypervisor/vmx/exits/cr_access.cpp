@@ -72,21 +72,29 @@ Outcome move_to_cr(VcpuContext& vcpu, const CrAccess& access) {
   const bool long_mode = (vcpu.vmcs.get(Field64::guest_efer) & efer::LMA) != 0;
   if (!long_mode) value &= 0xffffffff;
   switch (access.cr) {
-    case 0: return write_cr0(vcpu, value);
-    case 4: return write_cr4(vcpu, value);
+    case 0:
+      return write_cr0(vcpu, value);
+    case 4:
+      return write_cr4(vcpu, value);
     case 8:
       if (value > 15) return vcpu.raise(kGP, 0);
       write_task_priority(vcpu, value);
       return vcpu.advance();
-    default: return handle_unexpected(vcpu);
+    default:
+      return handle_unexpected(vcpu);
   }
 }
 
 Outcome move_from_cr(VcpuContext& vcpu, const CrAccess& access) {
   switch (access.cr) {
-    case 3: write_gpr(vcpu, access.gpr, vcpu.vmcs.get(FieldN::guest_cr3)); break;
-    case 8: write_gpr(vcpu, access.gpr, read_task_priority(vcpu)); break;
-    default: return handle_unexpected(vcpu);
+    case 3:
+      write_gpr(vcpu, access.gpr, vcpu.vmcs.get(FieldN::guest_cr3));
+      break;
+    case 8:
+      write_gpr(vcpu, access.gpr, read_task_priority(vcpu));
+      break;
+    default:
+      return handle_unexpected(vcpu);
   }
   return vcpu.advance();
 }
@@ -96,9 +104,12 @@ Outcome move_from_cr(VcpuContext& vcpu, const CrAccess& access) {
 Outcome handle_cr_access(VcpuContext& vcpu) {
   const auto access = CrAccess::decode(vcpu.vmcs.get(FieldN::exit_qualification));
   switch (access.kind) {
-    case CrAccess::Kind::mov_to_cr: return move_to_cr(vcpu, access);
-    case CrAccess::Kind::mov_from_cr: return move_from_cr(vcpu, access);
-    case CrAccess::Kind::clts: return write_cr0(vcpu, guest_cr0(vcpu) & ~cr0::TS);
+    case CrAccess::Kind::mov_to_cr:
+      return move_to_cr(vcpu, access);
+    case CrAccess::Kind::mov_from_cr:
+      return move_from_cr(vcpu, access);
+    case CrAccess::Kind::clts:
+      return write_cr0(vcpu, guest_cr0(vcpu) & ~cr0::TS);
     case CrAccess::Kind::lmsw: {
       // LMSW sets PE but cannot clear it.
       const uint64_t now = guest_cr0(vcpu);

@@ -38,9 +38,10 @@ constexpr std::array<ExitRow, x86::kExitReasonCount> make_table() {
   set(wbinvd, handle_skip);
   set(xsetbv, handle_xsetbv);
   // The guest's CPUID offers none of these.
-  for (const auto reason : {getsec, monitor, mwait, vmcall, vmclear, vmlaunch, vmptrld, vmptrst,
-                            vmread, vmresume, vmwrite, vmxoff, vmxon, invept, invvpid, vmfunc,
-                            encls, enclv, pconfig, umwait, tpause, loadiwkey, seamcall, tdcall}) {
+  for (const auto reason :
+       {getsec, monitor,  mwait,   vmcall, vmclear, vmlaunch,  vmptrld,  vmptrst,
+        vmread, vmresume, vmwrite, vmxoff, vmxon,   invept,    invvpid,  vmfunc,
+        encls,  enclv,    pconfig, umwait, tpause,  loadiwkey, seamcall, tdcall}) {
     set(reason, handle_invalid_opcode);
   }
   return table;

@@ -41,8 +41,7 @@ Result<void, AccessError> transfer(VcpuContext& vcpu, GuestAccess& access, const
 Outcome string_io(VcpuContext& vcpu, const IoAccess& io) {
   // Every processor with unrestricted guest reports the operand (IA32_VMX_BASIC bit 54).
   if ((vcpu.caps.basic >> 54 & 1) == 0) return handle_unexpected(vcpu);
-  const auto operand =
-      StringOperand::decode(io, vcpu.vmcs.get(Field32::exit_instruction_info));
+  const auto operand = StringOperand::decode(io, vcpu.vmcs.get(Field32::exit_instruction_info));
   const RegisterOperand counter{Gpr::rcx};
   const unsigned width = operand.address_size;
   GuestAccess access = vcpu.access();
@@ -72,8 +71,8 @@ Outcome handle_io(VcpuContext& vcpu) {
   if (io.in) {
     write_register(vcpu.regs, accumulator, io.size, vcpu.platform.port_in(io.port, io.size));
   } else {
-    vcpu.platform.port_out(
-        io.port, io.size, static_cast<uint32_t>(read_register(vcpu.regs, accumulator, io.size)));
+    vcpu.platform.port_out(io.port, io.size,
+                           static_cast<uint32_t>(read_register(vcpu.regs, accumulator, io.size)));
   }
   return vcpu.advance();
 }

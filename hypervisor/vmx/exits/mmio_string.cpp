@@ -16,7 +16,8 @@ Result<void, AccessError> iterate(VcpuContext& vcpu, GuestAccess& access,
   const unsigned width = in.address_size;
   Gva to;
   if (in.verb != MmioVerb::lods) {
-    auto at = access.linear(Seg::es, read_register(vcpu.regs, kTarget, width), in.size, width, true);
+    auto at =
+        access.linear(Seg::es, read_register(vcpu.regs, kTarget, width), in.size, width, true);
     if (!at.ok()) return std::move(at).failure();
     to = *at;
   }

@@ -36,8 +36,8 @@ Outcome handle_entry_failure(VcpuContext& vcpu) { return vcpu.stop(FaultKind::en
 Outcome handle_xsetbv(VcpuContext& vcpu) {
   constexpr uint64_t x87 = 1, sse = 2;
   const auto index = static_cast<uint32_t>(vcpu.regs[Gpr::rcx]);
-  const uint64_t value =
-      (vcpu.regs[Gpr::rax] & 0xffffffff) | (vcpu.regs[Gpr::rdx] & 0xffffffff) << 32;
+  const uint64_t value = (vcpu.regs[Gpr::rax] & 0xffffffff) | (vcpu.regs[Gpr::rdx] & 0xffffffff)
+                                                                  << 32;
   const CpuidLeaf leaf = vcpu.platform.cpuid(0xd, 0);
   const uint64_t offered = (leaf.eax | static_cast<uint64_t>(leaf.edx) << 32) & (x87 | sse);
   if (vcpu.cpl() != 0 || index != 0 || (value & x87) == 0 || (value & ~offered) != 0) {

@@ -36,15 +36,26 @@ DEMO = "host-crash"
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write every event of the run to this file, one JSON object a line.",
 )
+@click.option(
+    "--planted",
+    metavar="BUG",
+    default="none",
+    help="Plant a known bug in the hypervisor: an oracle must catch it.",
+)
 def run(
-    scenario: str, seed: int | None, backend: BackendName, as_json: bool, trace_file: Path | None
+    scenario: str,
+    seed: int | None,
+    backend: BackendName,
+    as_json: bool,
+    trace_file: Path | None,
+    planted: str,
 ) -> None:
     """Run a scenario: a file, or the name of one in the library ("cupel scenarios").
 
     The first line printed is the command that replays the run, the last one its verdict and the
     hash of its trace. The same seed gives the same hash.
     """
-    execute(scenario, seed, backend, as_json, trace_file)
+    execute(scenario, seed, backend, as_json, trace_file, planted)
 
 
 @click.command(epilog=EXPLANATION, short_help="A Linux guest lives through the crash of its host.")
@@ -57,7 +68,12 @@ def demo(seed: int | None, backend: BackendName) -> None:
 
 
 def execute(
-    name: str, seed: int | None, backend: BackendName, as_json: bool, trace_file: Path | None
+    name: str,
+    seed: int | None,
+    backend: BackendName,
+    as_json: bool,
+    trace_file: Path | None,
+    planted: str = "none",
 ) -> None:
     """Runs, reports, and leaves with the exit code of the verdict."""
     from cupel import _core
@@ -69,10 +85,10 @@ def execute(
     if seed is None:
         seed = scenario.seed
     file = paths.shown(path)
-    click.echo(result.replay_command(file, seed, backend), err=as_json)
+    click.echo(result.replay_command(file, seed, backend, planted), err=as_json)
     with open_trace(trace_file) as trace, progress_bar(scenario) as (on_progress, on_event):
-        native = _core.run(scenario, seed, backend, on_progress, on_event)
-        done = result.from_native(native, file, scenario.expected)
+        native = _core.run(scenario, seed, backend, on_progress, on_event, planted)
+        done = result.from_native(native, file, scenario.expected, planted)
         write_trace(done, trace)
     if as_json:
         click.echo(json.dumps(done.to_json(), indent=2))
