@@ -105,12 +105,20 @@ void Runner::instance_stopped(VmInstance& instance, const std::string& host,
   if (oracle != disk_oracles_.end()) oracle->second->crashed();
 }
 
+// The agents number hosts ("host 2"); people know their names.
+std::string Runner::host_named(const std::string& detail) const {
+  constexpr std::string_view kPrefix = "host ";
+  for (size_t i = 0; i < scenario_.hosts.size(); ++i)
+    if (detail == std::string(kPrefix) + std::to_string(i + 1)) return scenario_.hosts[i].name;
+  return detail;
+}
+
 // The cluster's own records, in the words that reports know.
 void Runner::translate_events() {
   const auto dead = std::exchange(dead_hosts_, {});
   for (const auto& name : dead) {
     if (!detected_ && first_fault_) detected_ = clock_.now();
-    trace_.record("cluster", events::kHostDead, name);
+    trace_.record("cluster", events::kHostDead, host_named(name));
   }
 }
 

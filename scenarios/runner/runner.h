@@ -92,6 +92,7 @@ class Runner {
   void run_instance(SimHost& host, VmInstance& instance, Nanoseconds from, Nanoseconds to);
   void report_progress();
   void translate_events();
+  std::string host_named(const std::string& detail) const;
   void settle_and_verify();
   RunResult judge();
   void figures(RunResult& result);
