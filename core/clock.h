@@ -23,6 +23,8 @@ class VirtualClock {
     if (to_ticks(t) > ticks_) ticks_ = to_ticks(t);
   }
   void add_ticks(uint64_t ticks) { ticks_ += ticks; }
+  // For a processor that counts time inside its translated code.
+  uint64_t* ticks_address() { return &ticks_; }
 
   // Saturates: Nanoseconds::max() means "never".
   static constexpr uint64_t to_ticks(Nanoseconds t) {

@@ -14,7 +14,7 @@ namespace cupel {
 struct TraceRecord {
   Nanoseconds at;
   std::string source;  // "host-a", "vm/web", "disk/shared"
-  std::string what;    // dotted kind: "fault.host_power_loss", "ha.restart", "virtio.flush"
+  std::string what;    // dotted kind: "fault.host.power_loss", "ha.restart", "virtio.flush"
   std::string detail;  // free text, part of the hash
 };
 

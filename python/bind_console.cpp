@@ -28,9 +28,10 @@ class Console {
     return data.size();
   }
   bool idle() const { return status_.idle; }
+  // isa-debug-exit turns the guest's value v into the status 2 v + 1.
   std::optional<uint32_t> exit_status() const {
     if (!session_->ended()) return std::nullopt;
-    return session_->vm().exit_request().status;
+    return session_->vm().exit_request().status >> 1;
   }
   int64_t virtual_ns() const { return session_->clock().now().count(); }
 

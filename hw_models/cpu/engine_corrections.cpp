@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "hw_models/cpu/block_counter.h"
 #include "hw_models/cpu/engine_abi.h"
 #include "hw_models/cpu/self_check.h"
 #include "hw_models/cpu/unicorn_processor.h"
@@ -95,6 +96,26 @@ CUPEL_INTERPOSE bool x86_cpu_tlb_fill_x86_64(void* cpu, uint64_t address, int si
 // Exit checks in mid-block rewind RIP to the start of the block. We only leave from hooks that
 // know RIP, so the checks are not needed at all.
 CUPEL_INTERPOSE void check_exit_request_x86_64(void*) {}
+
+// The block hook is a call out of every block. Ours is a few instructions in the block itself, and
+// the call only at the deadline.
+CUPEL_INTERPOSE void tcg_gen_callN_x86_64(void* context, void* function, void* result, int count,
+                                          void** args) {
+  static auto* next = original<void(void*, void*, void*, int, void**)>("tcg_gen_callN_x86_64");
+  auto* cpu = running();
+  if (cpu != nullptr && function == UnicornProcessor::block_hook()) {
+    emit_block_count(context, function, args, next, cpu->clock_ticks(), cpu->block_watch());
+  } else {
+    next(context, function, result, count, args);
+  }
+}
+CUPEL_INTERPOSE void tcg_gen_op3_x86_64(void* context, uint32_t opcode, uintptr_t a, uintptr_t b,
+                                        uintptr_t c) {
+  static auto* next =
+      original<void(void*, uint32_t, uintptr_t, uintptr_t, uintptr_t)>("tcg_gen_op3_x86_64");
+  note_operation(opcode);
+  next(context, opcode, a, b, c);
+}
 
 // A second write to a page of translated code goes unnoticed: the first one makes the page
 // writable for good. Ours keep a page write-watched as long as it holds translations.

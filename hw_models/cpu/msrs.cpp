@@ -15,6 +15,9 @@ bool canonical(uint64_t address) {
   return top == 0 || top == -1;
 }
 
+// LBR, BTF, TR, BTS, BTINT, BTS_OFF_*, FREEZE_*, FREEZE_WHILE_SMM: kept, without effect.
+constexpr uint64_t kDebugctlKnown = 0xdfc3;
+
 // PAT entries are UC, WC, WT, WP, WB, UC-.
 bool valid_pat(uint64_t value) {
   for (int i = 0; i < 8; ++i) {
@@ -95,8 +98,14 @@ bool UnicornProcessor::write_msr(uint32_t index, uint64_t value) {
       slot = (slot & ~0xffffffffull) | (value & 0xffff);
       return true;
     }
-    case m::SYSENTER_ESP: env64(at.sysenter_esp) = value; return canonical(value);
-    case m::SYSENTER_EIP: env64(at.sysenter_eip) = value; return canonical(value);
+    case m::SYSENTER_ESP:
+      if (!canonical(value)) return false;
+      env64(at.sysenter_esp) = value;
+      return true;
+    case m::SYSENTER_EIP:
+      if (!canonical(value)) return false;
+      env64(at.sysenter_eip) = value;
+      return true;
     case m::TSC_AUX:
       if ((value >> 32) != 0) return false;
       tsc_aux_ = value;
@@ -106,7 +115,7 @@ bool UnicornProcessor::write_msr(uint32_t index, uint64_t value) {
       pat_ = value;
       return true;
     case m::DEBUGCTL:
-      if ((value & ~3ull) != 0) return false;
+      if ((value & ~kDebugctlKnown) != 0) return false;
       debugctl_ = value;
       return true;
     case m::MISC_ENABLE: misc_enable_ = value; return true;

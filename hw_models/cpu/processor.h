@@ -34,7 +34,7 @@ struct ProcessorConfig {
 
 // Counters that figures and traces need; never read on a decision path.
 struct ProcessorStats {
-  uint64_t blocks = 0, code_bytes = 0, traps = 0, exits = 0, tlb_fills = 0, page_faults = 0,
+  uint64_t traps = 0, exits = 0, tlb_fills = 0, page_faults = 0,
            interrupts = 0;
 };
 
@@ -103,9 +103,9 @@ class Processor {
   virtual void set_deadline(Nanoseconds when) = 0;
   // Calls on_boundary() at the next instruction boundary (windows: RFLAGS.IF or blocking changed).
   virtual void request_boundary() = 0;
-  // A window is watched for: on_boundary() is called at each boundary where guest interrupts (or
-  // NMIs) are open. Exact after STI, IRET, POPF: the first boundary at which they can be taken.
-  virtual void watch_interrupt_window(bool on) = 0;
+  // on_boundary() is called at each boundary where the guest could take a maskable interrupt, or
+  // an NMI. Exact after STI, IRET, POPF: the first boundary at which it can be taken.
+  virtual void watch_windows(bool interrupts, bool nmis) = 0;
 
   virtual void flush_tlb() = 0;
   virtual void flush_tlb_page(Gva linear) = 0;

@@ -22,8 +22,9 @@ constexpr int kMmuKernelSmap = 0, kMmuUser = 1;
 void interrupt_hook(uc_engine*, uint32_t number, void* self) {
   static_cast<UnicornProcessor*>(self)->on_interrupt_hook(number);
 }
-void block_hook(uc_engine*, uint64_t address, uint32_t size, void* self) {
-  static_cast<UnicornProcessor*>(self)->on_block(address, size);
+// Called at the deadline only, without arguments: see block_counter.h.
+void at_deadline(uc_engine*, uint64_t, uint32_t, void*) {
+  UnicornProcessor::current()->on_block_deadline();
 }
 
 template <class T>
@@ -34,6 +35,8 @@ void put(std::byte* at, T value) {
 }  // namespace
 
 thread_local UnicornProcessor* UnicornProcessor::current_ = nullptr;
+
+void* UnicornProcessor::block_hook() { return reinterpret_cast<void*>(at_deadline); }
 
 Result<std::unique_ptr<Processor>> Processor::create(PhysicalMemory& memory, VirtualClock& clock,
                                                      ProcessorConfig config) {
@@ -117,7 +120,7 @@ Result<void> UnicornProcessor::open_engine() {
   CUPEL_TRY(check(uc_hook_add(uc_, &hook, UC_HOOK_INTR, reinterpret_cast<void*>(interrupt_hook),
                               this, 1, 0),
                   "interrupt hook"));
-  return check(uc_hook_add(uc_, &hook, UC_HOOK_BLOCK, reinterpret_cast<void*>(block_hook), this, 1,
+  return check(uc_hook_add(uc_, &hook, UC_HOOK_BLOCK, block_hook(), this, 1,
                            0),
                "block hook");
 }
@@ -232,8 +235,12 @@ void UnicornProcessor::settle() {
         if (!injected_) activity_ = x86::Activity::active;
         continue;
       }
-      clock_.advance_to(deadline_ == Nanoseconds::max() ? clock_.now() : deadline_);
+      const bool armed = deadline_ != Nanoseconds::max();
+      if (armed) clock_.advance_to(deadline_);
+      const uint64_t exits = stats_.exits;
       boundary();
+      // Nothing can wake it and its monitor knows no better: do not wait for ever.
+      if (!armed && stats_.exits == exits && !injected_) park(Park::halted);
       continue;
     }
     if (boundary_requested_) {
@@ -246,6 +253,14 @@ void UnicornProcessor::settle() {
 
 bool UnicornProcessor::interrupts_open() const {
   return (engine_->eflags & x86::rflags::IF) != 0 && (engine_->hflags & hf::inhibit_irq) == 0;
+}
+
+// Blocking by STI or MOV SS holds back NMIs as well (SDM vol. 3A, "Masking Exceptions and
+// Interrupts When Switching Stacks").
+bool UnicornProcessor::watched_window_open() const {
+  const bool shadow = (engine_->hflags & hf::inhibit_irq) != 0;
+  return (interrupt_window_watched_ && interrupts_open()) ||
+         (nmi_window_watched_ && !nmi_blocked_ && !shadow);
 }
 
 void UnicornProcessor::boundary() {
@@ -261,17 +276,20 @@ void UnicornProcessor::boundary() {
 }
 
 // The start of a block at or after the deadline. The block has not run; take its time back.
-void UnicornProcessor::on_block_deadline(uint64_t address, uint32_t size) {
-  const bool due = clock_.ticks() - size >= VirtualClock::to_ticks(deadline_);
-  if (!due && !boundary_requested_ && !(window_watched_ && interrupts_open())) return;
-  clock_.set_ticks(clock_.ticks() - size);
+void UnicornProcessor::on_block_deadline() {
+  const uint64_t start = clock_.ticks() - watch_.size;
+  const bool due = start >= VirtualClock::to_ticks(deadline_);
+  if (!due && !boundary_requested_ && !watched_window_open()) return;
+  clock_.set_ticks(start);
   const bool wide = (engine_->hflags & hf::cs64) != 0;
-  engine_->eip = wide ? address : (address - engine_->seg[1].base) & 0xffffffffu;
+  engine_->eip =
+      wide ? watch_.address : (watch_.address - engine_->seg[1].base) & 0xffffffffu;
   cpu_vmexit_x86_64(engine_, svm::intr, 0, 0);
 }
 
 void UnicornProcessor::update_deadline() {
-  deadline_ticks_ = boundary_requested_ || window_watched_ ? 0 : VirtualClock::to_ticks(deadline_);
+  const bool watching = boundary_requested_ || interrupt_window_watched_ || nmi_window_watched_;
+  watch_.deadline_ticks = watching ? 0 : VirtualClock::to_ticks(deadline_);
 }
 void UnicornProcessor::set_deadline(Nanoseconds when) {
   deadline_ = when;
@@ -281,8 +299,9 @@ void UnicornProcessor::request_boundary() {
   boundary_requested_ = true;
   update_deadline();
 }
-void UnicornProcessor::watch_interrupt_window(bool on) {
-  window_watched_ = on;
+void UnicornProcessor::watch_windows(bool interrupts, bool nmis) {
+  interrupt_window_watched_ = interrupts;
+  nmi_window_watched_ = nmis;
   update_deadline();
 }
 

@@ -13,6 +13,7 @@
 #include <optional>
 #include <vector>
 
+#include "hw_models/cpu/block_counter.h"
 #include "hw_models/cpu/decoder.h"
 #include "hw_models/cpu/engine_abi.h"
 #include "hw_models/cpu/fiber.h"
@@ -78,7 +79,7 @@ class UnicornProcessor final : public Processor {
   std::optional<Event> vectoring() const override { return vectoring_; }
   void set_deadline(Nanoseconds when) override;
   void request_boundary() override;
-  void watch_interrupt_window(bool on) override;
+  void watch_windows(bool interrupts, bool nmis) override;
 
   void flush_tlb() override;
   void flush_tlb_page(Gva linear) override;
@@ -95,12 +96,10 @@ class UnicornProcessor final : public Processor {
   // --- called by the engine's hooks and corrections (engine_corrections.cpp) ---
   static UnicornProcessor* current() { return current_; }
   void on_interrupt_hook(uint32_t number);
-  void on_block(uint64_t address, uint32_t size) {
-    const uint64_t t = clock_.ticks() + size;
-    clock_.set_ticks(t);
-    ++stats_.blocks;
-    if (t >= deadline_ticks_) on_block_deadline(address, size);
-  }
+  void on_block_deadline();
+  static void* block_hook();
+  BlockWatch* block_watch() { return &watch_; }
+  uint64_t* clock_ticks() { return clock_.ticks_address(); }
   bool on_tlb_fill(void* cpu_object, uint64_t address, int access, int mmu_index, bool probe,
                    uintptr_t return_to);
   void on_syscall(uint64_t length, uintptr_t return_to);
@@ -122,10 +121,10 @@ class UnicornProcessor final : public Processor {
   void engine_loop();
   void park(Park why);
   void quit();
-  void on_block_deadline(uint64_t address, uint32_t size);
   void settle();
   void boundary();
   bool interrupts_open() const;
+  bool watched_window_open() const;
   void update_deadline();
 
   // traps.cpp: SVM exit code -> Trap -> monitor -> native effect
@@ -217,9 +216,10 @@ class UnicornProcessor final : public Processor {
 
   // Time and boundaries.
   Nanoseconds deadline_ = Nanoseconds::max();
-  uint64_t deadline_ticks_ = UINT64_MAX;  // effective: 0 while a boundary or window is watched
+  BlockWatch watch_;  // its deadline is 0 while a boundary or window is watched
   bool boundary_requested_ = false;
-  bool window_watched_ = false;
+  bool interrupt_window_watched_ = false;
+  bool nmi_window_watched_ = false;
 
   // Delivery under way.
   std::optional<Event> injected_;

@@ -71,7 +71,7 @@ void HostHardware::stop(std::string_view reason) {
 }
 
 void HostHardware::power_loss(Nanoseconds duration) {
-  trace_.record(config_.name, "fault.host_power_loss");
+  trace_.record(config_.name, "power.lost");
   stop("power loss");
   for (auto* disk : local_disks_) disk->power_cut(duration);
   if (duration == Nanoseconds::max()) return;
@@ -89,7 +89,7 @@ void HostHardware::reset(std::string_view reason) {
 
 void HostHardware::hang(Nanoseconds duration) {
   if (!alive()) return;
-  trace_.record(config_.name, "fault.host_hang");
+  trace_.record(config_.name, "processors.hung");
   const Nanoseconds until = duration == Nanoseconds::max() ? duration : now() + duration;
   hung_until_ = state_ == PowerState::hung ? std::max(hung_until_, until) : until;
   if (state_ != PowerState::hung) {
@@ -115,7 +115,7 @@ void HostHardware::resume() {
 }
 
 void HostHardware::nic_link_down(size_t nic, Nanoseconds duration) {
-  trace_.record(config_.name, "fault.nic_link_down", "nic " + std::to_string(nic));
+  trace_.record(config_.name, "nic.link_lost", "nic " + std::to_string(nic));
   HostNic& port = *nics_.at(nic);
   port.set_failed(true);
   if (duration == Nanoseconds::max()) return;

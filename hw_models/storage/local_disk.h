@@ -35,7 +35,7 @@ class LocalDisk : public BlockDevice {
     disk_.power_cut(duration);
   }
   DiskFaults& faults() { return disk_.faults(); }
-  void lose_device() { disk_.lose_device(); }
+  void lose_device(Nanoseconds duration = Nanoseconds::max()) { disk_.lose_device(duration); }
   Medium& medium() { return disk_.medium(); }
   DiskPort& port() { return port_; }
 

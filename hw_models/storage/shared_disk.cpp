@@ -198,10 +198,29 @@ void SharedDisk::reply_later(Command command, BlockStatus status, Nanoseconds de
   });
 }
 
-void SharedDisk::lose_device() {
+// What is flushed after this must not stand for what was written before.
+void SharedDisk::lose_cache() {
+  if (medium_.unflushed_sectors() > 0) {
+    for (auto& port : ports_) port->cache_was_lost_ = true;
+  }
+  medium_.power_cut(power_);
+}
+
+void SharedDisk::lose_device(Nanoseconds duration) {
+  const Nanoseconds until =
+      duration == Nanoseconds::max() ? duration : queue_.now() + duration;
+  lost_until_ = lost_ ? std::max(lost_until_, until) : until;
+  if (until != Nanoseconds::max()) {
+    queue_.at(until, [this] {
+      if (!lost_ || queue_.now() < lost_until_) return;
+      lost_ = false;
+      trace_.record(config_.name, "disk.returned");
+    });
+  }
   if (lost_) return;
   lost_ = true;
-  trace_.record(config_.name, "fault.disk_loss");
+  trace_.record(config_.name, "disk.lost");
+  lose_cache();
   for (auto& [id, active] : in_service_) {
     queue_.cancel(active.finish);
     reply_later(std::move(active.command), BlockStatus::device_lost, config_.latency);
@@ -217,10 +236,7 @@ void SharedDisk::power_cut(Nanoseconds duration) {
   if (!powered_) return;
   powered_ = false;
   trace_.record(config_.name, "fault.disk_power_cut");
-  if (medium_.unflushed_sectors() > 0) {
-    for (auto& port : ports_) port->cache_was_lost_ = true;
-  }
-  medium_.power_cut(power_);
+  lose_cache();
   for (auto& [id, active] : in_service_) {
     queue_.cancel(active.finish);
     Command& c = active.command;

@@ -1,11 +1,12 @@
 // A LUN of a disk array with one port per host, and the failures it is subject to.
 //
 // Fault contract. It may fail commands (rules), answer slowly, stop answering (power cut: commands
-// in flight and new ones end in io_error after the transport timeout), be lost for good
-// (device_lost), lose one port's path (io_error after the timeout; a command in service still takes
-// effect, only its reply is lost) or hold one port's commands up on their way. It completes out
-// of order. After a power cut it has torn or lost only what Medium allows, and the first
-// flush from each port ends in io_error, so that nobody takes lost writes for flushed ones. It
+// in flight and new ones end in io_error after the transport timeout), be lost for a time or for good
+// (device_lost; commands in service have no effect), lose one port's path (io_error after the
+// timeout; a command in service still takes effect, only its reply is lost) or hold one port's
+// commands up on their way. It completes out of order. After a power cut or a loss it has torn or
+// lost only what Medium allows, and when it may have lost writes, the first flush from each port
+// ends in io_error, so that nobody takes lost writes for flushed ones. It
 // never applies a command of an initiator that was preempted before the effect, never starts one of
 // an initiator that has lost power, never runs a completion twice or inside submit, and applies
 // compare-and-write in one step, durably.
@@ -54,7 +55,9 @@ class SharedDisk {
   DiskPort* port(HostId owner);
 
   DiskFaults& faults() { return faults_; }
-  void lose_device();
+  // Gone for `duration` with its volatile cache; Nanoseconds::max(): for good.
+  void lose_device(Nanoseconds duration = Nanoseconds::max());
+  bool lost() const { return lost_; }
   // Power is back after `duration`; Nanoseconds::max(): never.
   void power_cut(Nanoseconds duration);
   bool powered() const { return powered_; }
@@ -104,6 +107,7 @@ class SharedDisk {
   void reply(Command command, Outcome outcome);
   void reply_later(Command command, BlockStatus status, Nanoseconds delay);
   void observe(const Command& command) const;
+  void lose_cache();
 
   SharedDiskConfig config_;
   EventQueue& queue_;
@@ -119,6 +123,7 @@ class SharedDisk {
   uint64_t next_id_ = 0;
   bool powered_ = true;
   bool lost_ = false;
+  Nanoseconds lost_until_;
   bool reserved_ = false;  // from the first registration on: registrants only
 };
 

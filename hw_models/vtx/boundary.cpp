@@ -50,16 +50,18 @@ void LogicalProcessor::raise_init() {
 
 // The guest must stop where its interrupts (NMIs) open when an exit or an event waits for that.
 void LogicalProcessor::watch_windows() {
-  const bool wanted = proc(x86::proc::interrupt_window | x86::proc::nmi_window) ||
-                      (external_interrupt_ && !pin(x86::pin::external_interrupt_exiting)) ||
-                      (nmi_ && !pin(x86::pin::nmi_exiting));
-  if (wanted == watching_) return;
-  watching_ = wanted;
-  processor_.watch_interrupt_window(wanted);
+  const bool interrupts =
+      proc(x86::proc::interrupt_window) ||
+      (external_interrupt_ && !pin(x86::pin::external_interrupt_exiting));
+  const bool nmis = proc(x86::proc::nmi_window) || (nmi_ && !pin(x86::pin::nmi_exiting));
+  if (interrupts == watching_interrupts_ && nmis == watching_nmis_) return;
+  watching_interrupts_ = interrupts;
+  watching_nmis_ = nmis;
+  processor_.watch_windows(interrupts, nmis);
 }
 
 bool LogicalProcessor::boundary_due() const {
-  return external_interrupt_ || nmi_ || init_ || watching_ ||
+  return external_interrupt_ || nmi_ || init_ || watching_interrupts_ || watching_nmis_ ||
          (timer_armed_ && vmcs_[F::preemption_timer_value] == 0);
 }
 

@@ -67,6 +67,7 @@ void LogicalProcessor::decode_controls() {
   const uint64_t vpid = proc2(proc2::enable_vpid) ? vmcs_[F::vpid] : 0;
   flush_at_entry_ = vpid == 0;
   if (eptp != cached_eptp_ || vpid != cached_vpid_) processor_.flush_tlb();
+  if (eptp != cached_eptp_) ept_cache_.clear();
   cached_eptp_ = eptp;
   cached_vpid_ = vpid;
 }

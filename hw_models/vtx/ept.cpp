@@ -8,7 +8,6 @@ namespace {
 constexpr uint64_t kRead = 1, kWrite = 2, kExecute = 4, kLargePage = 1 << 7, kAccessed = 1 << 8,
                    kDirty = 1 << 9;
 constexpr uint64_t kAddress = 0x000ffffffffff000ull;
-constexpr uint64_t kFlagsEnabled = 1 << 6;  // in EPTP
 
 bool memory_type_valid(uint64_t entry) {
   const uint64_t type = entry >> 3 & 7;
@@ -62,7 +61,7 @@ void set_flags(PhysicalMemory& memory, const std::array<Step, 4>& steps, unsigne
 
 EptWalk walk_ept(PhysicalMemory& memory, uint64_t eptp, const EptFeatures& features,
                  const cpu::PhysicalAccess& access, bool update_flags) {
-  const bool flags = (eptp & kFlagsEnabled) != 0;
+  const bool flags = (eptp & kEptpFlags) != 0;
   const uint64_t gpa = access.gpa.value();
   EptWalk walk;
   if (gpa >> 48 != 0) return walk;  // beyond what four levels translate
@@ -104,7 +103,7 @@ EptWalk walk_ept(PhysicalMemory& memory, uint64_t eptp, const EptFeatures& featu
 
 x86::EptViolation violation_of(const EptWalk& walk, uint64_t eptp,
                                const cpu::PhysicalAccess& access) {
-  const bool structure_write = access.paging_structure && (eptp & kFlagsEnabled) != 0;
+  const bool structure_write = access.paging_structure && (eptp & kEptpFlags) != 0;
   x86::EptViolation v;
   v.read = access.access == cpu::Access::read || structure_write;
   v.write = access.access == cpu::Access::write || structure_write;

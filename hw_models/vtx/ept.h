@@ -10,6 +10,8 @@
 
 namespace cupel::vtx {
 
+inline constexpr uint64_t kEptpFlags = 1 << 6;  // accessed and dirty flags are enabled
+
 // What the processor offers, out of IA32_VMX_EPT_VPID_CAP.
 struct EptFeatures {
   bool execute_only = true, page_2m = true, page_1g = true;

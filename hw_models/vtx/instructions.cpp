@@ -177,6 +177,7 @@ Outcome LogicalProcessor::execute_invept(uint64_t type, const x86::InveptDescrip
     // Mappings are tagged with bits 51:12 of the EPTP.
     if ((eptp ^ cached_eptp_) >> 12 != 0) return Outcome::succeed;
   }
+  ept_cache_.clear();
   processor_.flush_tlb();
   return Outcome::succeed;
 }

@@ -274,8 +274,11 @@ bool LogicalProcessor::on_trap(Trap& trap) {
 // Without EPT, guest-physical addresses are physical addresses. SDM vol. 3C, "EPT Overview".
 cpu::PhysicalTranslation LogicalProcessor::translate(const cpu::PhysicalAccess& access) {
   if (!proc2(x86::proc2::enable_ept)) return {true, Hpa(access.gpa.value()), true, true};
-  const EptWalk walk = walk_ept(memory_, vmcs_[F::ept_pointer], ept_features_, access, true);
+  const uint64_t eptp = vmcs_[F::ept_pointer];
+  if (const auto known = ept_cache_.find(access, (eptp & kEptpFlags) != 0)) return *known;
+  const EptWalk walk = walk_ept(memory_, eptp, ept_features_, access, true);
   if (walk.outcome != EptWalk::Outcome::translated) return {};
+  ept_cache_.remember(access.gpa, walk);
   return {true, walk.hpa, walk.writable && walk.dirty, walk.executable};
 }
 

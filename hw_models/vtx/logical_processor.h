@@ -15,6 +15,7 @@
 #include "hw_models/vtx/capabilities.h"
 #include "hw_models/vtx/entry_checks.h"
 #include "hw_models/vtx/ept.h"
+#include "hw_models/vtx/ept_cache.h"
 #include "hw_models/vtx/guest_state.h"
 #include "hw_models/vtx/host_state.h"
 #include "hw_models/vtx/vmcs.h"
@@ -183,6 +184,7 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   CapabilityProfile capabilities_;
   HostState host_;
   EptFeatures ept_features_;
+  EptCache ept_cache_;
   uint8_t physical_bits_, linear_bits_;
   const CheckTable& checks_ = CheckTable::instance();
   std::array<FieldInfo, kLookupSize> fields_{};  // of this profile
@@ -215,7 +217,7 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   bool nmi_ = false, init_ = false;
   bool timer_armed_ = false;
   uint64_t timer_deadline_tsc_ = 0;
-  bool deadline_set_ = false, watching_ = false;
+  bool deadline_set_ = false, watching_interrupts_ = false, watching_nmis_ = false;
 };
 
 }  // namespace cupel::vtx

@@ -111,6 +111,7 @@ class HaAgent {
   // Restarting others' VMs (ha_restart.cpp).
   void consider(Vm& vm);
   Verdict judge(Vm& vm);
+  Verdict judge_lease(Vm& vm);
   bool owner_is_gone(const datastore::LeaseRecord& record) const;
   Nanoseconds turn_of_this_host() const;
   void take(Vm& vm, Verdict why);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,6 +37,8 @@ struct HaConfig {
   HaTimings timings;
   IsolationResponse isolation = IsolationResponse::leave_on;
   bool use_watchdog = true;
+  // VMs that stay down after the loss of their host until somebody powers them on again.
+  std::set<std::string, std::less<>> unprotected;
   datastore::PlantedBug bug = datastore::PlantedBug::none;
 };
 

@@ -25,6 +25,13 @@ void HaAgent::consider(Vm& vm) {
 }
 
 HaAgent::Verdict HaAgent::judge(Vm& vm) {
+  const Verdict verdict = judge_lease(vm);
+  const std::string& name = vm.lease->vm_name();
+  if (verdict != Verdict::restart || !config_.unprotected.contains(name)) return verdict;
+  return wanted_.contains(name) ? Verdict::restart : Verdict::leave;
+}
+
+HaAgent::Verdict HaAgent::judge_lease(Vm& vm) {
   const auto& record = vm.lease->observed();
   if (!record || registering_ || vm.must_rekey) return Verdict::leave;
   // An isolated host that leaves its VMs on may restart others' as well: the leases protect them.

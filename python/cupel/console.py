@@ -104,8 +104,10 @@ class Session:
         while running and not self.escapes.leave:
             self.take_input()
             self.type_pending()
-            running = self.guest.step(STEP_NS)
-            self.show_output()
+            try:
+                running = self.guest.step(STEP_NS)
+            finally:
+                self.show_output()  # of a guest that crashes, its last words
             if self.is_over():
                 break
 

@@ -10,7 +10,7 @@ class State(Enum):
     UP = "up"  # host: running
     HUNG = "hung"
     DOWN = "down"
-    BOOTING = "booting"  # VM: executing, not yet answering
+    BOOTING = "booting"  # host: firmware and hypervisor; VM: executing, not yet answering
     ANSWERING = "answering"
     FAULTY = "faulty"  # disk, NIC: a fault is in force
 
@@ -48,6 +48,11 @@ class Lane:
     _state: State | None = None
     _label: str = ""
 
+    @property
+    def state(self) -> State | None:
+        """The state at the end of what was followed so far."""
+        return self._state
+
     def change(self, at_ns: int, state: State | None, label: str | None = None) -> None:
         """The state from `at_ns` on; None is "not there". The label stays unless given."""
         if self._state is not None and at_ns > self._since_ns:
@@ -57,7 +62,17 @@ class Lane:
             self._label = label
 
 
-_FAULT_STATES = {"host.power_loss": State.DOWN, "host.hang": State.HUNG}
+_FAULT_STATES = {
+    "host.power_loss": State.DOWN,
+    "host.hang": State.HUNG,
+    "host.path_delay": State.UP,
+}
+_HOST_STATES = {
+    "host.booting": State.BOOTING,
+    "host.booted": State.UP,
+    "host.resumed": State.UP,
+    "host.reset": State.DOWN,
+}
 
 
 class LaneBuilder:
@@ -87,8 +102,8 @@ class LaneBuilder:
             self.fault_begins(event)
         elif event.what.startswith("vm."):
             self.vm_changes(event)
-        elif event.what == "host.up":
-            self.lane(event.source).change(event.at_ns, State.UP)
+        elif event.what in _HOST_STATES:
+            self.lane(event.source).change(event.at_ns, _HOST_STATES[event.what])
         elif event.what == "ha.host_dead" and event.detail:
             self.mark(event.detail.split()[0], event, MarkKind.DETECTED)
         elif event.what == "ha.restart":
@@ -102,8 +117,11 @@ class LaneBuilder:
         self.mark(event.source, event, MarkKind.FAULT)
 
     def fault_ends(self, event: Event) -> None:
-        state = State.UP if event.detail.startswith("host.") else None
-        self.lane(event.source).change(event.at_ns, state)
+        lane = self.lane(event.source)
+        if not event.detail.startswith("host."):
+            lane.change(event.at_ns, None)
+        elif lane.state is State.HUNG:  # not reset by its watchdog meanwhile
+            lane.change(event.at_ns, State.UP)
         self.mark(event.source, event, MarkKind.FAULT_END)
 
     def vm_changes(self, event: Event) -> None:

@@ -58,6 +58,11 @@ class RunResult:
         return self.verdict == self.expected
 
     @property
+    def guest_failed(self) -> bool:
+        """Some guest crashed or ended with an error, with no fault to blame."""
+        return any(o.kind == "no_guest_failure" and o.verdict == "fail" for o in self.oracles)
+
+    @property
     def replay(self) -> str:
         return replay_command(self.file, self.seed, self.backend, self.planted)
 

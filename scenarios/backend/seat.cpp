@@ -1,5 +1,6 @@
 #include "scenarios/backend/seat.h"
 
+#include "hypervisor/devices/boot_memory.h"
 #include "scenarios/backend/kvm_seat.h"
 #include "scenarios/backend/model_seat.h"
 
@@ -17,11 +18,7 @@ Result<BackendKind> backend_from(std::string_view name) {
 }
 
 Result<std::unique_ptr<Seat>> make_seat(BackendKind kind, uint64_t ram, VirtualClock& clock) {
-  if (ram < 1_MiB || ram > 64_GiB || ram % kPageSize != 0) {
-    return fail(ErrorKind::bad_input,
-                "a guest cannot have " + std::to_string(ram) + " bytes of memory",
-                "give a multiple of 4 KiB between 1 MiB and 64 GiB");
-  }
+  CUPEL_TRY(devices::check_ram_size(ram));
   if (kind == BackendKind::model) {
     auto seat = ModelSeat::create(ram, clock);
     if (!seat.ok()) return std::move(seat).failure();

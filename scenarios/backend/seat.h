@@ -31,7 +31,7 @@ class Seat {
   virtual uint64_t resident_bytes() const = 0;
 };
 
-// Guest RAM: a multiple of 4 KiB, 1 MiB .. 64 GiB. Errors: bad_input (size), environment (the
+// Guest RAM: a multiple of 4 KiB, 2 MiB .. 3584 MiB. Errors: bad_input (size), environment (the
 // engine library, /dev/kvm, memory).
 Result<std::unique_ptr<Seat>> make_seat(BackendKind kind, uint64_t ram, VirtualClock& clock);
 

@@ -13,6 +13,17 @@ ParameterSpec probability_of_error() {
           .what = "share of the requests that fail, each drawn from the seed"};
 }
 
+ParameterSpec delay_of_request() {
+  return {.name = "delay",
+          .type = ParameterType::duration,
+          .required = true,
+          .preset = 1_s,
+          .least = 1_us,
+          .most = 3600_s,
+          .words = {},
+          .what = "how much longer each request takes to reach the disk"};
+}
+
 ParameterSpec affected_operation() {
   return {.name = "operation",
           .type = ParameterType::choice,
@@ -31,15 +42,17 @@ std::vector<FaultKind> make_catalogue() {
        {},
        "The host stops between two instructions: its processors, memory and requests that have not "
        "reached a disk are gone; what a shared disk has already taken stays with the disk.",
-       "The host is powered on again and boots empty; without a duration it stays off.",
+       "The host is powered on again and boots empty, which takes a minute; without a duration it "
+       "stays off.",
        "Host failures per cluster and year: Schroeder and Gibson, DSN 2006"},
       {FaultId::host_hang,
        "host.hang",
        TargetKind::host,
        {},
-       "All processors of the host stop; its memory and links stay up, it answers nothing, and its "
-       "watchdog does not run either.",
-       "The processors go on where they stopped, believing that no time has passed; without a "
+       "All processors of the host stop; its memory and links stay up and its disks go on with what "
+       "they were asked, but it answers nothing. Its hardware watchdog goes on counting, and resets "
+       "the host if it was armed and runs out.",
+       "The processors go on where they stopped, unless the host was reset meanwhile; without a "
        "duration they never do.",
        "Fail-slow and hang reports: Gunawi et al., FAST 2018"},
       {FaultId::nic_link_down,
@@ -54,8 +67,7 @@ std::vector<FaultKind> make_catalogue() {
        "disk.io_errors",
        TargetKind::disk,
        {probability_of_error(), affected_operation()},
-       "Requests that reach the disk fail with io_error, and a failed write leaves each of its "
-       "sectors either old or new.",
+       "Requests that reach the disk fail with io_error, and failed writes have no effect.",
        "Requests succeed again; without a duration they fail until the end of the run.",
        "Latent sector errors: Bairavasundaram et al., SIGMETRICS 2007"},
       {FaultId::disk_loss,
@@ -63,9 +75,18 @@ std::vector<FaultKind> make_catalogue() {
        TargetKind::disk,
        {},
        "The disk disappears for all hosts: requests in flight and new ones end with device_lost, "
-       "and writes in its volatile cache are lost.",
-       "The disk comes back with what was durable; without a duration it is gone for good.",
+       "and writes that only its volatile cache held may be lost.",
+       "The disk comes back with what was durable, and the first flush of each host fails if other "
+       "writes may be gone; without a duration it is gone for good.",
        "Annual replacement rates of disks: Schroeder and Gibson, FAST 2007"},
+      {FaultId::host_path_delay,
+       "host.path_delay",
+       TargetKind::host,
+       {delay_of_request()},
+       "Requests that the host issues to the shared disk stay in the fabric for the delay before "
+       "they reach the disk; none is lost.",
+       "New requests arrive at once again; those on their way keep their delay.",
+       "Delayed requests after a lease has expired: Burrows, OSDI 2006, section 2.4"},
   };
 }
 

@@ -15,6 +15,7 @@ enum class FaultId : uint8_t {
   nic_link_down,
   disk_io_errors,
   disk_loss,
+  host_path_delay,
 };
 
 enum class TargetKind : uint8_t {

@@ -65,6 +65,18 @@ void check_placement(const Scenario& s, const VmSpec& vm, Problems& problems) {
   }
 }
 
+// A host without a link to the VM's network runs the VM all the same, and nobody reaches it.
+void check_uplink(const Scenario& s, const VmSpec& vm, Problems& problems) {
+  const HostSpec* host = find_host(s, vm.host);
+  if (host == nullptr || find_switch(s, vm.nic->network) == nullptr) return;
+  const auto linked = [&](const NicSpec& nic) { return nic.network == vm.nic->network; };
+  if (std::any_of(host->nics.begin(), host->nics.end(), linked)) return;
+  problems.warning(vm.where,
+                   "host '" + host->name + "' has no NIC on '" + vm.nic->network +
+                       "', the network of VM '" + vm.name + "'",
+                   "add 'nics: [{name: nic0, network: " + vm.nic->network + "}]' to the host");
+}
+
 void check_vms(const Scenario& s, Problems& problems) {
   check_unique(s.vms, "VM", problems);
   for (const VmSpec& vm : s.vms) {
@@ -75,10 +87,15 @@ void check_vms(const Scenario& s, Problems& problems) {
     }
     if (vm.nic) {
       check_reference(vm.nic->network, names(s.switches), who, "switch", vm.where, problems);
+      check_uplink(s, vm, problems);
     }
     if (vm.guest.kind != GuestKind::image && !vm.disk) {
       problems.error(vm.where, who + " records its writes, but has no disk",
                      "add 'disk: {on: shared, size: 16MiB}'");
+    }
+    if (vm.ha && s.disks.empty()) {
+      problems.error(vm.where, who + " has 'ha: true', but there is no shared disk for its lease",
+                     "add 'storage: {disks: [{name: shared, size: 64MiB}]}'");
     }
     if (vm.ha && !s.ha) {
       problems.error(vm.where, who + " has 'ha: true', but the scenario has no section 'ha'",
@@ -109,8 +126,13 @@ void check_addresses(const Scenario& s, Problems& problems) {
   }
 }
 
-// Sums fit 64 bits: at most 256 VMs of 1 TiB.
+// Sums fit 64 bits: at most 64 VMs.
 void check_capacity(const Scenario& s, Problems& problems) {
+  if (s.disks.size() > 1) {
+    problems.error(s.disks[1].where,
+                   "a second shared disk, '" + s.disks[1].name + "', is not possible yet",
+                   "put all VMs on '" + s.disks[0].name + "', and make it large enough");
+  }
   for (const HostSpec& host : s.hosts) {
     uint64_t used = 0;
     for (const VmSpec& vm : s.vms) used += vm.host == host.name && vm.autostart ? vm.memory : 0;

@@ -159,7 +159,7 @@ VmSpec read_vm(const YamlNode& node, const std::string& path, Problems& problems
   vm.name = reader.name("web");
   reader.need("host", "host-a");
   set(vm.host, reader.text("host"));
-  vm.memory = page_multiple(reader, vm.memory, {kLeastVmMemory, kMostMemory});
+  vm.memory = page_multiple(reader, vm.memory, {kLeastVmMemory, kMostVmMemory});
   vm.guest = read_guest(reader, problems);
   if (const auto* n = reader.find("workload")) {
     vm.workload = read_workload(*n, reader.path("workload"), problems);

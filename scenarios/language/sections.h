@@ -8,11 +8,12 @@ namespace cupel::scenarios {
 
 // What no scenario needs more of.
 inline constexpr size_t kMostHosts = 64;
-inline constexpr size_t kMostVms = 256;
+inline constexpr size_t kMostVms = 64;  // places on a datastore
 inline constexpr size_t kMostDisks = 64;
 inline constexpr size_t kMostFaults = 1000;
 inline constexpr Nanoseconds kLongestRun = Nanoseconds(86'400'000'000'000);
 inline constexpr uint64_t kLeastVmMemory = 16_MiB;
+inline constexpr uint64_t kMostVmMemory = 3584_MiB;  // RAM ends below the PCI window
 inline constexpr uint64_t kMostMemory = 1024_GiB;
 
 HostSpec read_host(const YamlNode& node, const std::string& path, Problems& problems);

@@ -74,10 +74,34 @@ void Runner::run_instance(SimHost& host, VmInstance& instance, Nanoseconds from,
   const auto status = instance.run_until(to);
   single_.executed(instance.id, from, clock_.now());
   trace_.mix("vm.slice", instance.vm().vcpu().exits().total);
-  if (status.state == vm::VmState::running) return;
-  const bool crashed = status.state == vm::VmState::crashed;
-  const std::string why = crashed ? describe(instance.vm().crash()) : "ended by itself";
+  if (status.state != vm::VmState::running) guest_ended(host, instance);
+}
+
+// A triple fault, a reset or a failing exit of a guest is nothing that a scenario injects.
+void Runner::guest_ended(const SimHost& host, VmInstance& instance) {
+  const vm::Vm& vm = instance.vm();
+  const devices::ExitRequest& request = vm.exit_request();
+  std::string why = "ended by itself";
+  bool failed = true;
+  if (vm.state() == vm::VmState::crashed) {
+    why = "crashed: " + vm.crash().message;
+  } else if (request.kind == devices::ExitRequest::Kind::reset) {
+    why = "reset itself";
+  } else if (request.kind == devices::ExitRequest::Kind::debug_exit && request.status != 1) {
+    why = "ended with status " + std::to_string(request.status >> 1);
+  } else {
+    failed = false;
+  }
   trace_.record(vm_source(instance.name()), events::kVmStopped, host.spec().name + " " + why);
+  if (failed)
+    failures_.add(clock_.now(), "VM " + instance.name() + " on " + host.spec().name + " " + why);
+}
+
+OracleReport Runner::guest_failures() const {
+  return {"no_guest_failure", Verdict::fail,
+          std::to_string(failures_.count()) +
+              " guests failed by themselves; look at their consoles",
+          failures_.first()};
 }
 
 void Runner::report_progress() {
@@ -92,6 +116,7 @@ void Runner::abort_run(const Error& error) {
 
 SingleInstance::InstanceId Runner::instance_started(const VmSpec& vm, const std::string& host) {
   trace_.record(vm_source(vm.name), events::kVmStarted, host);
+  if (recovery_ && vm.nic) recovery_->started(vm.name, clock_.now());
   return single_.started(vm.name, host, clock_.now());
 }
 
@@ -99,7 +124,8 @@ void Runner::instance_stopped(VmInstance& instance, const std::string& host,
                               std::string_view why) {
   consoles_[instance.name()] = instance.console();
   trace_.mix("vm.exits", instance.vm().vcpu().exits().total);
-  trace_.record(vm_source(instance.name()), events::kVmStopped, host + " " + std::string(why));
+  if (instance.vm().state() == vm::VmState::running)
+    trace_.record(vm_source(instance.name()), events::kVmStopped, host + " " + std::string(why));
   single_.stopped(instance.id, clock_.now());
   const auto oracle = disk_oracles_.find(instance.name());
   if (oracle != disk_oracles_.end()) oracle->second->crashed();
@@ -124,6 +150,7 @@ void Runner::translate_events() {
 
 // The end of the run: everything stops, then the disks are read as they are.
 void Runner::settle_and_verify() {
+  if (recovery_) recovery_->run_ended(clock_.now());
   for (auto& h : hosts_) {
     while (!h->instances().empty()) h->kill_vm(h->instances().begin()->first);
   }
@@ -137,7 +164,6 @@ void Runner::settle_and_verify() {
         },
         clock_.now());
   }
-  if (recovery_) recovery_->run_ended(clock_.now());
 }
 
 RunResult Runner::judge() {
@@ -155,6 +181,7 @@ RunResult Runner::judge() {
       case OracleId::recovery_within: result.oracles.push_back(recovery_->report()); break;
     }
   }
+  if (failures_.count() > 0) result.oracles.push_back(guest_failures());
   for (const auto& report : result.oracles)
     for (const auto& v : report.violations)
       trace_.record("oracle/" + report.oracle, events::kViolation, v.text);

@@ -43,7 +43,7 @@ struct RunResult {
   uint64_t trace_hash = 0;
   Nanoseconds duration;
   std::vector<TraceRecord> events;
-  std::vector<OracleReport> oracles;
+  std::vector<OracleReport> oracles;  // as asked for, and no_guest_failure when a guest failed
   std::vector<std::pair<std::string, double>> figures;  // in order of interest
   std::map<std::string, std::string> consoles;          // VM -> tail of its last console
 };
@@ -73,6 +73,8 @@ class Runner {
   SingleInstance::InstanceId instance_started(const VmSpec& vm, const std::string& host);
   void instance_stopped(VmInstance& instance, const std::string& host, std::string_view why);
   void abort_run(const Error& error);
+  // Some host came up, went down or hangs.
+  void update_tolerance();
 
  private:
   // runner_world.cpp
@@ -84,12 +86,17 @@ class Runner {
   // fault_injection.cpp
   void schedule_faults();
   void inject(const FaultSpec& fault);
-  SimHost* host(std::string_view name);
+  void apply(const FaultSpec& fault);
+  void fail_requests(const FaultSpec& fault, Nanoseconds until);
+  std::string beyond_the_design() const;
+  SimHost& host(std::string_view name);
   // runner.cpp
   void loop();
   Nanoseconds slice_end(Nanoseconds from);
   void run_slices(Nanoseconds from, Nanoseconds to);
   void run_instance(SimHost& host, VmInstance& instance, Nanoseconds from, Nanoseconds to);
+  void guest_ended(const SimHost& host, VmInstance& instance);
+  OracleReport guest_failures() const;
   void report_progress();
   void translate_events();
   std::string host_named(const std::string& detail) const;
@@ -115,14 +122,15 @@ class Runner {
   std::map<std::string, std::unique_ptr<NoAcknowledgedWriteLost>> disk_oracles_;  // by VM
   SingleInstance single_;
   std::optional<RecoveryWithin> recovery_;
+  Violations failures_;  // of guests, by themselves
   std::map<std::string, std::string> consoles_;
   std::vector<std::string> dead_hosts_;  // heard of since the last translation
   std::optional<Nanoseconds> first_fault_;
   std::optional<Nanoseconds> detected_;
+  Nanoseconds disk_useless_until_;
   std::optional<Error> error_;
   bool cancelled_ = false;
   Nanoseconds progress_at_;
-  uint64_t instructions_ = 0;
 };
 
 }  // namespace cupel::scenarios

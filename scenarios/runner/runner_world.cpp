@@ -9,7 +9,7 @@ namespace cupel::scenarios {
 namespace {
 
 constexpr Nanoseconds kProbeTimeout = 500_ms;
-constexpr uint64_t kMetadataBytes = 1_MiB;  // of the datastore, before the VMs' disks
+constexpr uint64_t kDatastoreUnit = 1_MiB;  // metadata take one, each VM's disk whole ones
 
 HostId host_id(size_t index) { return HostId{static_cast<uint16_t>(index + 1)}; }
 
@@ -34,13 +34,14 @@ Result<void> Runner::build() {
   return {};
 }
 
-// Every VM with a disk, and every VM of the cluster, has its place on the first disk.
+// Every VM has its place on the shared disk, for its lease; those without a disk a small one.
 Result<void> Runner::build_storage() {
   if (scenario_.disks.empty()) return {};
   const DiskSpec& spec = scenario_.disks.front();
   storage::SharedDiskConfig config;
   config.name = "disk/" + spec.name;
-  config.sectors = (spec.size + kMetadataBytes) / kSectorSize;
+  // The scenario's size is what VMs can have; rounding and metadata come on top.
+  config.sectors = (spec.size + kDatastoreUnit * (1 + scenario_.vms.size())) / kSectorSize;
   config.latency = spec.latency;
   config.jitter = spec.latency / 2;
   config.cache = spec.cache == DiskCache::volatile_cache ? storage::CachePolicy::volatile_cache
@@ -91,7 +92,7 @@ void Runner::build_client() {
     ProbeClient::Listener listener;
     listener.down = [this](const std::string& vm, Nanoseconds since) {
       trace_.record("vm/" + vm, events::kVmDown, "no answer since " + format_duration(since));
-      if (recovery_) recovery_->down(vm, since);
+      if (recovery_) recovery_->down(vm, since, find_vm(scenario_, vm)->ha);
     };
     listener.answering = [this](const std::string& vm, Nanoseconds at) {
       trace_.record("vm/" + vm, events::kVmAnswering, {});
@@ -124,6 +125,8 @@ cluster::HaConfig Runner::ha_config(HostId host) const {
   config.self = host;
   config.timings = timings();
   config.bug = options_.planted;
+  for (const VmSpec& vm : scenario_.vms)
+    if (!vm.ha) config.unprotected.insert(vm.name);
   for (size_t i = 0; i < scenario_.hosts.size(); ++i) {
     if (host_id(i) == host) {
       config.name = scenario_.hosts[i].name;

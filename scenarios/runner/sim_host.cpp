@@ -1,6 +1,7 @@
 #include "scenarios/runner/sim_host.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "hypervisor/storage/vm_disk.h"
 #include "scenarios/language/event_names.h"
@@ -38,45 +39,60 @@ void SimHost::power_on(const std::string& vm) {
   if (agent_) agent_->power_on(vm);
 }
 
-vnet::VirtualSwitch* SimHost::vswitch_of(const std::string& network) {
+// Made when first asked for; without an uplink nobody outside the host is reached through it.
+vnet::VirtualSwitch& SimHost::vswitch_of(const std::string& network) {
   for (auto& s : switches_)
-    if (s.network == network) return s.vswitch.get();
-  return nullptr;
+    if (s.network == network) return *s.vswitch;
+  switches_.push_back({network, std::make_unique<vnet::VirtualSwitch>(
+                                    vnet::VirtualSwitchConfig{.name = spec_.name + "/vswitch"},
+                                    hardware_, runner_.trace())});
+  return *switches_.back().vswitch;
 }
 
 void SimHost::host_booted() {
-  for (size_t i = 0; i < nics_.size(); ++i) {
-    const std::string& network = spec_.nics[i].network;
-    if (vswitch_of(network) == nullptr) {
-      switches_.push_back({network, std::make_unique<vnet::VirtualSwitch>(
-                                        vnet::VirtualSwitchConfig{.name = spec_.name + "/vswitch"},
-                                        hardware_, runner_.trace())});
+  for (size_t i = 0; i < nics_.size(); ++i) vswitch_of(spec_.nics[i].network).add_uplink(*nics_[i]);
+  if (disk_ != nullptr) start_agent();
+  // What an administrator asked for is asked once; after a crash the cluster decides.
+  for (const auto& vm : std::exchange(wanted_, {})) {
+    if (agent_ != nullptr) {
+      agent_->power_on(vm);
+    } else {
+      start_vm(vm, 0);  // without shared storage there is no lease, and nobody else to run it
     }
-    vswitch_of(network)->add_uplink(*nics_[i]);
   }
-  if (disk_ == nullptr || switches_.empty()) return;
+  runner_.update_tolerance();
+}
+
+void SimHost::start_agent() {
   cluster::HaConfig config = runner_.ha_config(hardware_.id());
   config.boot = hardware_.boots();
-  auto& port = switches_.front().vswitch->add_vnic(vnet::VnicLink::follows_uplinks);
+  const std::string network = spec_.nics.empty() ? std::string() : spec_.nics.front().network;
+  auto& port = vswitch_of(network).add_vnic(vnet::VnicLink::follows_uplinks);
   agent_ = std::make_unique<cluster::HaAgent>(cluster::HaAgent::Setup{
       config, *disk_, port, hardware_, hardware_, runner_.trace(), *this});
   agent_->start();
-  // What an administrator asked for is asked once; after a crash the cluster decides.
-  for (const auto& vm : wanted_) agent_->power_on(vm);
-  wanted_.clear();
 }
+
+void SimHost::host_hung() { runner_.update_tolerance(); }
+void SimHost::host_resumed() { runner_.update_tolerance(); }
 
 void SimHost::host_stopped(std::string_view reason) {
   while (!running_.empty()) end(running_.begin()->first, reason);
   agent_.reset();
   vnics_.clear();
   switches_.clear();
+  runner_.update_tolerance();
+}
+
+std::unique_ptr<BlockDevice> SimHost::open_disk(const VmSpec& vm, uint64_t epoch) {
+  const auto* entry = agent_->layout().find(vm.name);
+  return datastore::make_vm_disk(*disk_, entry->disk, *agent_->lease(vm.name), epoch, hardware_,
+                                 runner_.planted_bug());
 }
 
 void SimHost::start_vm(std::string_view name, uint64_t epoch) {
   const VmSpec* spec = find_vm(runner_.scenario(), name);
-  const auto* entry = agent_->layout().find(name);
-  if (spec == nullptr || entry == nullptr) return;
+  if (spec == nullptr) return;
   auto images = runner_.guests().images(spec->guest);
   if (!images.ok()) return runner_.abort_run(images.error());
   VmInstance::Setup setup{.spec = *spec,
@@ -89,16 +105,13 @@ void SimHost::start_vm(std::string_view name, uint64_t epoch) {
                           .port = nullptr,
                           .horizon = [this] { return runner_.queue().next_time(); }};
   if (spec->disk) {
-    setup.disk = datastore::make_vm_disk(*disk_, entry->disk, *agent_->lease(name), epoch,
-                                         hardware_, runner_.planted_bug());
+    setup.disk = open_disk(*spec, epoch);
     setup.oracle = &runner_.disk_oracle(*spec);
   }
   if (spec->nic) {
-    if (auto* vswitch = vswitch_of(spec->nic->network)) {
-      auto& vnic = vswitch->add_vnic();
-      vnics_[std::string(name)] = &vnic;
-      setup.port = &vnic;
-    }
+    auto& vnic = vswitch_of(spec->nic->network).add_vnic();
+    vnics_[std::string(name)] = &vnic;
+    setup.port = &vnic;
   }
   auto instance = VmInstance::start(std::move(setup));
   if (!instance.ok()) return runner_.abort_run(instance.error());
@@ -116,7 +129,7 @@ void SimHost::end(std::string_view name, std::string_view why) {
   running_.erase(at);
   const auto vnic = vnics_.find(vm);
   if (vnic == vnics_.end()) return;
-  vswitch_of(find_vm(runner_.scenario(), vm)->nic->network)->remove_vnic(*vnic->second);
+  vswitch_of(find_vm(runner_.scenario(), vm)->nic->network).remove_vnic(*vnic->second);
   vnics_.erase(vnic);
 }
 

@@ -31,6 +31,8 @@ class SimHost : public platform::HostListener, public cluster::VmControl {
   void power_on(const std::string& vm);
 
   void host_stopped(std::string_view reason) override;
+  void host_hung() override;
+  void host_resumed() override;
   void host_booted() override;
   void start_vm(std::string_view name, uint64_t epoch) override;
   void kill_vm(std::string_view name) override;
@@ -41,7 +43,9 @@ class SimHost : public platform::HostListener, public cluster::VmControl {
     std::string network;
     std::unique_ptr<vnet::VirtualSwitch> vswitch;
   };
-  vnet::VirtualSwitch* vswitch_of(const std::string& network);
+  vnet::VirtualSwitch& vswitch_of(const std::string& network);
+  void start_agent();
+  std::unique_ptr<BlockDevice> open_disk(const VmSpec& vm, uint64_t epoch);
   void end(std::string_view name, std::string_view why);
 
   Runner& runner_;

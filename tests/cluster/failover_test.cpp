@@ -45,7 +45,7 @@ TEST(Failover, PowerLossGivesExactlyOneRestartWithinTheBound) {
     rig.run_for(40_s);
     EXPECT_EQ(rig.count("ha.restart"), 1u) << seed;
     EXPECT_EQ(rig.host_running("web"), 2) << seed;
-    EXPECT_LE(rig.time_of("ha.restart") - rig.time_of("fault.host_power_loss"), kRestartBound)
+    EXPECT_LE(rig.time_of("ha.restart") - rig.time_of("power.lost"), kRestartBound)
         << seed;
     EXPECT_GE(rig.count("ha.heartbeat_lost"), 2u);
     expect_sound(rig);
@@ -238,7 +238,7 @@ TEST(Failover, PresetsRecoverWithinTheirOwnBounds) {
     rig.host(1).hardware.power_loss(Nanoseconds::max());
     rig.run_for(200_s);
     EXPECT_EQ(rig.host_running("web"), 2) << name;
-    EXPECT_LE(rig.time_of("ha.restart") - rig.time_of("fault.host_power_loss"), bound) << name;
+    EXPECT_LE(rig.time_of("ha.restart") - rig.time_of("power.lost"), bound) << name;
     expect_sound(rig);
   }
 }

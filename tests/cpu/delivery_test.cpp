@@ -138,10 +138,24 @@ TEST(Delivery, InterruptWindowOpensExactlyAfterTheStiShadow) {
   m.load(Machine::kCode, {0x90, 0xfb, 0xff, 0xc0, 0xff, 0xc0, 0xf4});  // nop; sti; inc; inc; hlt
   auto s = m.long_mode();
   m.cpu->set_state(s);
-  m.cpu->watch_interrupt_window(true);
+  m.cpu->watch_windows(true, false);
   m.cpu->run();
   EXPECT_EQ(m.monitor.boundaries, 1);
   EXPECT_EQ(m.cpu->rip(), Machine::kCode + 4);  // one instruction after STI
+}
+
+TEST(Delivery, NmiWindowOpensAtTheIretThatEndsTheHandler) {
+  Machine m;
+  m.load(Machine::kCode, {0x90, 0xeb, 0xfd});
+  m.load(0x9000, {0x90, 0x48, 0xcf});  // nop; iretq
+  auto s = m.long_mode();              // IF = 0 throughout
+  m.gate64(2, 0x9000);
+  m.cpu->set_state(s);
+  m.cpu->watch_windows(false, true);
+  m.cpu->inject({2, EventType::nmi, false, 0, 0});
+  m.cpu->run();
+  EXPECT_EQ(m.monitor.boundaries, 1);
+  EXPECT_EQ(m.cpu->rip(), Machine::kCode);
 }
 
 TEST(Delivery, SyscallAndSysretSwitchPrivilege) {

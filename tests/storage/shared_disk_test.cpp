@@ -203,6 +203,31 @@ TEST_F(SharedDiskTest, LostDeviceNeverComesBack) {
   EXPECT_EQ(status(*b, flush()), BlockStatus::device_lost);
 }
 
+TEST_F(SharedDiskTest, DeviceThatWasLostComesBackWithWhatWasFlushed) {
+  unsigned kept = 0;
+  for (uint64_t lba = 0; lba < 40; lba += 2) {
+    ASSERT_EQ(status(*a, write_of(lba, filled(1, 1))), BlockStatus::ok);
+    ASSERT_EQ(status(*a, flush()), BlockStatus::ok);
+    ASSERT_EQ(status(*a, write_of(lba + 1, filled(1, 2))), BlockStatus::ok);
+    std::optional<BlockStatus> in_flight;
+    a->submit(write_of(lba, filled(1, 3)), [&](BlockReply r) { in_flight = r.status; });
+    disk->lose_device(5_s);
+    disk->lose_device(3_s);
+    EXPECT_EQ(status(*a, read_of(lba, 1)), BlockStatus::device_lost);
+    EXPECT_EQ(in_flight, BlockStatus::device_lost);
+    EXPECT_EQ(status(*b, flush()), BlockStatus::device_lost);
+    queue.run_until(queue.now() + 1_s);
+    EXPECT_FALSE(disk->lost());
+    EXPECT_EQ(at(lba), 1);
+    kept += at(lba + 1) == 2;
+    EXPECT_EQ(status(*a, flush()), BlockStatus::io_error) << "writes may have been lost";
+    EXPECT_EQ(status(*a, flush()), BlockStatus::ok);
+    EXPECT_EQ(status(*b, flush()), BlockStatus::io_error);
+  }
+  EXPECT_GT(kept, 0u);
+  EXPECT_LT(kept, 20u);
+}
+
 TEST_F(SharedDiskTest, PathLossHitsOnePortAndMayLoseOnlyTheReply) {
   std::optional<BlockStatus> got;
   a->submit(write_of(1, filled(1, 7)), [&](BlockReply r) { got = r.status; });

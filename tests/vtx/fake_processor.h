@@ -125,7 +125,7 @@ class FakeProcessor final : public cpu::Processor {
   std::optional<cpu::Event> vectoring() const override { return vectoring_event; }
   void set_deadline(Nanoseconds when) override { deadline = when; }
   void request_boundary() override { boundary_requested = true; }
-  void watch_interrupt_window(bool on) override { watching = on; }
+  void watch_windows(bool interrupts, bool nmis) override { watching = interrupts || nmis; }
   void flush_tlb() override { ++flushes; }
   void flush_tlb_page(Gva linear) override { flushed_pages.push_back(linear); }
   void invalidate_code(Hpa, uint64_t) override {}

@@ -14,7 +14,7 @@ from cupel.exit_codes import EXPLANATION, ExitCode
 
 UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 LEAST_MEMORY = 16 << 20
-MOST_MEMORY = 64 << 30
+MOST_MEMORY = 3584 << 20
 
 
 def parse_memory(text: str) -> int:
@@ -24,7 +24,7 @@ def parse_memory(text: str) -> int:
         raise UserError(f"--memory: '{text}' is not a size", "write for example 256MiB or 1GiB")
     size = int(found[1]) * UNITS[found[2]]
     if not LEAST_MEMORY <= size <= MOST_MEMORY or size % 4096 != 0:
-        raise UserError(f"--memory is {text}", "it must be from 16MiB to 64GiB, in units of 4KiB")
+        raise UserError(f"--memory is {text}", "it must be from 16MiB to 3584MiB, in units of 4KiB")
     return size
 
 

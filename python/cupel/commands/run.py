@@ -95,8 +95,14 @@ def execute(
     else:
         report.print_report(done, report.make_console())
         click.echo(report.verdict_line(done))
-    code = ExitCode.OK if done.as_expected else ExitCode.VERDICT_FAILED
-    click.get_current_context().exit(code)
+    click.get_current_context().exit(exit_code(done))
+
+
+def exit_code(done: result.RunResult) -> ExitCode:
+    """A guest that failed by itself is told apart from a property that did not hold."""
+    if done.as_expected:
+        return ExitCode.OK
+    return ExitCode.GUEST_FAILED if done.guest_failed else ExitCode.VERDICT_FAILED
 
 
 @contextmanager

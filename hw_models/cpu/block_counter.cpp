@@ -1,0 +1,89 @@
+#include "hw_models/cpu/block_counter.h"
+
+#include <cstddef>
+
+// The library's code generator. A "variable" is a temporary's distance from the context.
+extern "C" {
+void* tcg_temp_new_internal_x86_64(void* context, int type, bool local);
+uintptr_t tcg_const_i64_x86_64(void* context, int64_t value);
+void tcg_gen_addi_i64_x86_64(void* context, uintptr_t result, uintptr_t a, int64_t value);
+void tcg_gen_extu_i32_i64_x86_64(void* context, uintptr_t result, uintptr_t a);
+void tcg_gen_brcond_i64_x86_64(void* context, int condition, uintptr_t a, uintptr_t b, void* label);
+void* gen_new_label_x86_64(void* context);
+void tcg_gen_op1_x86_64(void* context, uint32_t opcode, uintptr_t a);
+void tcg_gen_op3_x86_64(void* context, uint32_t opcode, uintptr_t a, uintptr_t b, uintptr_t c);
+}
+
+namespace cupel::cpu {
+namespace {
+
+constexpr int kTypeI64 = 1;
+constexpr int kConditionLessUnsigned = 4;
+constexpr uint32_t kOpSetLabel = 1;
+
+thread_local uint32_t last_operation = 0;
+
+// One emission in one translation context.
+class Emitter {
+ public:
+  explicit Emitter(void* context) : context_(context) {}
+
+  // The three operations around an addition in tcg-opc.h: ..., ld, st8, st16, st32, st, add.
+  void learn() {
+    const uintptr_t zero = constant(0);
+    tcg_gen_addi_i64_x86_64(context_, temporary(), zero, 1);
+    add_ = last_operation;
+  }
+  uintptr_t temporary() {
+    return variable(tcg_temp_new_internal_x86_64(context_, kTypeI64, false));
+  }
+  uintptr_t variable(void* temp) const {
+    return reinterpret_cast<uintptr_t>(temp) - reinterpret_cast<uintptr_t>(context_);
+  }
+  uintptr_t constant(int64_t value) { return tcg_const_i64_x86_64(context_, value); }
+  uintptr_t address(const void* p) { return constant(reinterpret_cast<int64_t>(p)); }
+  void load(uintptr_t to, uintptr_t base, size_t offset) { op(add_ - 5, to, base, offset); }
+  void store(uintptr_t from, uintptr_t base, size_t offset) { op(add_ - 1, from, base, offset); }
+  void add(uintptr_t to, uintptr_t a, uintptr_t b) {
+    tcg_gen_op3_x86_64(context_, add_, argument(to), argument(a), argument(b));
+  }
+  void* temp(uintptr_t v) const { return reinterpret_cast<void*>(argument(v)); }
+
+ private:
+  void op(uint32_t opcode, uintptr_t value, uintptr_t base, size_t offset) {
+    tcg_gen_op3_x86_64(context_, opcode, argument(value), argument(base), offset);
+  }
+  uintptr_t argument(uintptr_t v) const { return v + reinterpret_cast<uintptr_t>(context_); }
+
+  void* context_;
+  uint32_t add_ = 0;
+};
+
+}  // namespace
+
+void note_operation(uint32_t opcode) { last_operation = opcode; }
+
+void emit_block_count(void* context, void* function, void** args, EmitCall call, uint64_t* ticks,
+                      BlockWatch* watch) {
+  Emitter e(context);
+  e.learn();
+  const uintptr_t clock = e.address(ticks), watching = e.address(watch);
+  const uintptr_t now = e.temporary(), size = e.temporary(), deadline = e.temporary();
+  e.load(now, clock, 0);
+  tcg_gen_extu_i32_i64_x86_64(context, size, e.variable(args[2]));
+  e.add(now, now, size);
+  e.store(now, clock, 0);
+  e.load(deadline, watching, offsetof(BlockWatch, deadline_ticks));
+  e.store(e.variable(args[1]), watching, offsetof(BlockWatch, address));
+  e.store(size, watching, offsetof(BlockWatch, size));
+  void* label = gen_new_label_x86_64(context);
+  tcg_gen_brcond_i64_x86_64(context, kConditionLessUnsigned, now, deadline, label);
+  // Temporaries end at the branch; the hook takes address and size from the watch.
+  void* slow[4] = {e.temp(e.constant(0)), e.temp(e.constant(0)), e.temp(e.constant(0)),
+                   e.temp(e.constant(0))};
+  call(context, function, nullptr, 4, slow);
+  *static_cast<uint32_t*>(label) |= 1;  // TCGLabel.present
+  tcg_gen_op1_x86_64(context, kOpSetLabel, reinterpret_cast<uintptr_t>(label));
+}
+
+}  // namespace cupel::cpu

@@ -1,0 +1,26 @@
+// Counting virtual time inside translated code: at the start of every block a few instructions add
+// its bytes to the clock and compare with the deadline, instead of a call out of the code.
+#pragma once
+
+#include <cstdint>
+
+namespace cupel::cpu {
+
+// Read and written by translated code, at fixed offsets.
+struct BlockWatch {
+  uint64_t deadline_ticks = UINT64_MAX;  // the block hook is called when the clock reaches it
+  uint64_t address = 0;                  // linear address of the block that has just begun
+  uint64_t size = 0;                     // its bytes; the clock already counts them
+};
+
+// Emits the count in front of a call of the block hook, which `args` (engine, linear address, size,
+// user data) are for; `call` emits the call itself. `context` is the library's translation context.
+// Opcode numbers are learnt from what the library emits for an addition; their order is that of
+// QEMU 5's tcg-opc.h, which self_check() has tied to this library.
+using EmitCall = void (*)(void* context, void* function, void* result, int count, void** args);
+void emit_block_count(void* context, void* function, void** args, EmitCall call, uint64_t* ticks,
+                      BlockWatch* watch);
+// Called for every three-operand operation the library emits.
+void note_operation(uint32_t opcode);
+
+}  // namespace cupel::cpu
