@@ -28,12 +28,12 @@ cpu::PhysicalTranslation BareEngine::translate(const cpu::PhysicalAccess& access
 
 Result<double> BareEngine::trap_cost(unsigned count) {
   processor_->set_deadline(Nanoseconds::max());
-  const double start = real_seconds();
+  const double start = processor_seconds();
   for (unsigned i = 0; i < count; ++i) {
     processor_->run();
     processor_->set_rip(processor_->rip() + 2);
   }
-  return (real_seconds() - start) * 1e9 / count;
+  return (processor_seconds() - start) * 1e9 / count;
 }
 
 void BareEngine::run(Nanoseconds slice) {

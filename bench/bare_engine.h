@@ -16,7 +16,7 @@ class BareEngine final : private cpu::Monitor {
   // Errors: environment.
   static Result<std::unique_ptr<BareEngine>> create(LoopKind kind);
 
-  // LoopKind::cpuid: `count` times "run to the trap, RIP += 2"; real nanoseconds each.
+  // LoopKind::cpuid: `count` times "run to the trap, RIP += 2"; processor nanoseconds each.
   Result<double> trap_cost(unsigned count);
   // Any other loop: runs for `slice` of virtual time.
   void run(Nanoseconds slice);

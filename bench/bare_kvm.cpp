@@ -45,7 +45,11 @@ Result<std::unique_ptr<BareKvm>> BareKvm::create(LoopKind kind) {
 
 Result<void> BareKvm::step() {
   kvm_run* const run = machine_->run();
-  if (machine_->vcpu().call(KVM_RUN, 0) != 0) {
+  int result = 0;
+  do {
+    result = machine_->vcpu().call(KVM_RUN, 0);
+  } while (result != 0 && errno == EINTR);
+  if (result != 0) {
     return fail(ErrorKind::environment, std::string("KVM_RUN failed: ") + std::strerror(errno));
   }
   if (run->exit_reason != expected_) {
@@ -69,9 +73,9 @@ Result<void> BareKvm::step() {
 }
 
 Result<double> BareKvm::exit_cost(unsigned count) {
-  const double start = real_seconds();
+  const double start = processor_seconds();
   for (unsigned i = 0; i < count; ++i) CUPEL_TRY(step());
-  return (real_seconds() - start) * 1e9 / count;
+  return (processor_seconds() - start) * 1e9 / count;
 }
 
 }  // namespace cupel::bench

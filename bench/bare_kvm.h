@@ -15,7 +15,7 @@ class BareKvm {
   // Errors: environment.
   static Result<std::unique_ptr<BareKvm>> create(LoopKind kind);
 
-  // Real nanoseconds for each of `count` exits: reads are answered with 0, HLT with the loop's
+  // Processor nanoseconds for each of `count` exits: reads are answered with 0, HLT with the loop's
   // interrupt. Errors: environment (KVM_RUN failed, or left for another reason).
   Result<double> exit_cost(unsigned count);
 

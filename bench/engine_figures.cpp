@@ -7,13 +7,13 @@
 namespace cupel::bench {
 namespace {
 
-// Real nanoseconds for each TLB fill of `run`, everything else of that time included.
+// Processor nanoseconds for each TLB fill of `run`, everything else of that time included.
 template <class Run>
 Result<double> fill_cost(cpu::Processor& processor, Run run) {
   const uint64_t before = processor.stats().tlb_fills;
-  const double start = real_seconds();
+  const double start = processor_seconds();
   if (Result<void> done = run(); !done.ok()) return std::move(done).failure();
-  const double elapsed = real_seconds() - start;
+  const double elapsed = processor_seconds() - start;
   const uint64_t fills = processor.stats().tlb_fills - before;
   if (fills < 1000) return fail(ErrorKind::internal, "the loop did not miss the TLB");
   return elapsed * 1e9 / static_cast<double>(fills);
@@ -42,11 +42,11 @@ Result<Figure> tlb_fill() {
 Result<Figure> creation() {
   std::vector<double> costs;
   for (int round = 0; round < 9; ++round) {
-    const double start = real_seconds();
+    const double start = processor_seconds();
     auto engine = BareEngine::create(LoopKind::cpuid);
     if (!engine.ok()) return std::move(engine).failure();
     CUPEL_TRY((*engine)->trap_cost(1));
-    costs.push_back((real_seconds() - start) * 1e3);
+    costs.push_back((processor_seconds() - start) * 1e3);
   }
   return Figure{median(costs), "ms"};
 }

@@ -22,6 +22,7 @@ constexpr ExitLoop kLoops[] = {
     {"hlt", LoopKind::hlt, x86::ExitReason::hlt, 0},
 };
 constexpr double kKvmBound = 1.2;
+constexpr unsigned kRounds = 31;
 
 Result<Figure> on_model(const ExitLoop& loop) {
   auto vm = VmLoop::on_model(loop.kind);
@@ -29,8 +30,8 @@ Result<Figure> on_model(const ExitLoop& loop) {
   auto engine = BareEngine::create(LoopKind::cpuid);
   if (!engine.ok()) return std::move(engine).failure();
   auto pair = take_turns(
-      15, [&] { return (*vm)->exit_cost(loop.reason, 100_us); },
-      [&] { return (*engine)->trap_cost(40'000); });
+      kRounds, [&] { return (*vm)->exit_cost(loop.reason, 30_us); },
+      [&] { return (*engine)->trap_cost(15'000); });
   if (!pair.ok()) return std::move(pair).failure();
   return Figure{pair->value, "ns", pair->denominator, "raw engine trap (CPUID)", loop.model_bound};
 }
@@ -47,7 +48,7 @@ Result<Figure> on_kvm(const ExitLoop& loop) {
   auto bare = BareKvm::create(loop.kind);
   if (!bare.ok()) return std::move(bare).failure();
   auto pair = take_turns(
-      15, [&] { return (*vm)->exit_cost(loop.reason, 15_ms); },
+      kRounds, [&] { return (*vm)->exit_cost(loop.reason, 15_ms); },
       [&] { return (*bare)->exit_cost(1000); });
   if (!pair.ok()) return std::move(pair).failure();
   return Figure{pair->value, "ns", pair->denominator, "bare KVM_RUN loop", kKvmBound};

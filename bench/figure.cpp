@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 
 namespace cupel::bench {
 namespace {
@@ -21,23 +22,32 @@ void publish(benchmark::State& state, const Figure& figure) {
 }  // namespace
 
 void add_figure(const std::string& name, std::function<Result<Figure>()> measure) {
-  benchmark::RegisterBenchmark(name.c_str(), [measure = std::move(measure)](
-                                                 benchmark::State& state) {
-    for ([[maybe_unused]] auto iteration : state) {
-      const double start = real_seconds();
-      auto figure = measure();
-      state.SetIterationTime(real_seconds() - start);
-      if (figure.ok()) {
-        publish(state, *figure);
-      } else {
-        state.SkipWithError(figure.error().message.c_str());
-      }
-    }
-  })->Iterations(1)->UseManualTime()->Unit(benchmark::kMillisecond);
+  benchmark::RegisterBenchmark(name.c_str(),
+                               [measure = std::move(measure)](benchmark::State& state) {
+                                 for ([[maybe_unused]] auto iteration : state) {
+                                   const double start = real_seconds();
+                                   auto figure = measure();
+                                   state.SetIterationTime(real_seconds() - start);
+                                   if (figure.ok()) {
+                                     publish(state, *figure);
+                                   } else {
+                                     state.SkipWithError(figure.error().message.c_str());
+                                   }
+                                 }
+                               })
+      ->Iterations(1)
+      ->UseManualTime()
+      ->Unit(benchmark::kMillisecond);
 }
 
 double real_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double processor_seconds() {
+  timespec t{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
 }
 
 double median(std::vector<double> values) {

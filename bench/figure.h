@@ -13,7 +13,7 @@ namespace cupel::bench {
 struct Figure {
   double value = 0;
   std::string unit;
-  double denominator = 0;        // same unit; 0: none
+  double denominator = 0;             // same unit; 0: none
   std::string denominator_name = {};  // what was run to get it, in the same process
   double bound = 0;  // the most value / denominator may be (value itself without one); 0: none
   std::map<std::string, double> details = {};  // further counters, shown as they are
@@ -25,6 +25,9 @@ void add_figure(const std::string& name, std::function<Result<Figure>()> measure
 
 // Real seconds since an arbitrary start.
 double real_seconds();
+// Seconds this thread has had a processor: what others do on the machine is not in it. For loops
+// that never sleep.
+double processor_seconds();
 // The middle value (the mean of the two middle ones); 0 of nothing.
 double median(std::vector<double> values);
 

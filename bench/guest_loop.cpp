@@ -7,8 +7,7 @@ namespace {
 
 using namespace x86;
 
-constexpr uint64_t kGdt = 0x2000, kIdt = 0x3000, kStack = 0x7000, kCode = 0x8000,
-                   kTables = 0x10000;
+constexpr uint64_t kGdt = 0x2000, kIdt = 0x3000, kStack = 0x7000, kCode = 0x8000, kTables = 0x10000;
 constexpr uint64_t kPresentWritable = 3, kLargePage = 0x80;
 
 void put(std::span<std::byte> ram, uint64_t at, uint64_t value) {

@@ -11,7 +11,7 @@
 
 namespace cupel::bench {
 
-inline constexpr uint64_t kLoopRam = 4_MiB;  // what a loop needs
+inline constexpr uint64_t kLoopRam = 4_MiB;   // what a loop needs
 inline constexpr uint8_t kLoopVector = 0x24;  // its only interrupt
 
 // `ram`: guest-physical 0 .. at least kLoopRam. Returns the state in which the loop starts: long

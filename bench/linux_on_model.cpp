@@ -25,8 +25,8 @@ Result<std::unique_ptr<ConsoleSession>> boot() {
   std::string output;
   while (output.find(kLinuxDone) == std::string::npos) {
     if (session->ended()) {
-      return fail(ErrorKind::guest, "Linux ended before it was done: " +
-                                        session->vm().crash().message + output);
+      return fail(ErrorKind::guest,
+                  "Linux ended before it was done: " + session->vm().crash().message + output);
     }
     session->step(kStep);
     output += session->take_output();
@@ -40,6 +40,14 @@ std::span<const std::byte> guest_ram(ConsoleSession& session) {
   return session.seat().memory().view(Gpa(0), session.seat().memory().size());
 }
 
+Result<void> go_on(ConsoleSession& session) {
+  CUPEL_TRY(session.vm().resume());
+  session.step(kMoment);
+  if (!session.ended()) return {};
+  return fail(ErrorKind::guest,
+              "Linux did not go on after the snapshot: " + session.vm().crash().message);
+}
+
 // A snapshot of the guest, which then goes on for a moment.
 Result<LinuxOnModel::Take> take(ConsoleSession& session, vm::Vm::Snapshot& snapshot) {
   CUPEL_TRY(session.vm().pause());
@@ -51,8 +59,7 @@ Result<LinuxOnModel::Take> take(ConsoleSession& session, vm::Vm::Snapshot& snaps
   if (!taken.ok()) return std::move(taken).failure();
   out.pages_copied = taken->pages_copied;
   snapshot = std::move(taken).value();
-  CUPEL_TRY(session.vm().resume());
-  session.step(kMoment);
+  CUPEL_TRY(go_on(session));
   return out;
 }
 
@@ -65,8 +72,7 @@ Result<void> snapshot_and_restore(ConsoleSession& session, LinuxOnModel& out) {
   const double start = real_seconds();
   CUPEL_TRY(session.vm().restore(snapshot));
   out.restore_milliseconds = (real_seconds() - start) * 1e3;
-  CUPEL_TRY(session.vm().resume());
-  session.step(kMoment);
+  CUPEL_TRY(go_on(session));
   auto again = take(session, snapshot);
   if (!again.ok()) return std::move(again).failure();
   out.again = *again;
@@ -90,7 +96,8 @@ Result<LinuxOnModel> run_linux_on_model() {
   const uint64_t after = resident_bytes();
   out.process_growth = after > before ? after - before : 0;
   out.guest_ram = resident_pages(guest_ram(**session)) * kPageSize;
-  CUPEL_TRY(snapshot_and_restore(**session, out));
+  if (auto done = snapshot_and_restore(**session, out); !done.ok())
+    out.snapshot_error = done.error();
   return out;
 }
 

@@ -28,6 +28,7 @@ struct LinuxOnModel {
   };
   Take first, again;
   double restore_milliseconds = 0;
+  Error snapshot_error = {};  // with a message: there are no figures of snapshots
 };
 
 // Errors: bad_input, environment, guest (it ended before it was done).

@@ -23,7 +23,8 @@ constexpr double kPatience = 120;  // seconds
 class Child {
  public:
   static Result<Child> start(const std::vector<std::string>& arguments);
-  Child(Child&& o) noexcept : pid_(std::exchange(o.pid_, -1)), output_(std::exchange(o.output_, -1)) {}
+  Child(Child&& o) noexcept
+      : pid_(std::exchange(o.pid_, -1)), output_(std::exchange(o.output_, -1)) {}
   ~Child() {
     if (output_ >= 0) close(output_);
     if (pid_ <= 0) return;
@@ -59,8 +60,8 @@ Result<Child> Child::start(const std::vector<std::string>& arguments) {
   close(ends[1]);
   Child child(error == 0 ? pid : -1, ends[0]);
   if (error != 0) {
-    return fail(ErrorKind::environment, "cannot start " + arguments[0] + ": " +
-                                            std::strerror(error));
+    return fail(ErrorKind::environment,
+                "cannot start " + arguments[0] + ": " + std::strerror(error));
   }
   return child;
 }
@@ -84,10 +85,10 @@ bool Child::prints(const std::string& text, double until) {
 Result<double> boot_linux_on_qemu(const std::string& kernel, const std::string& initrd,
                                   const std::string& command_line) {
   const double start = real_seconds();
-  auto qemu = Child::start({"qemu-system-x86_64", "-accel", "tcg", "-m",
-                            std::to_string(kLinuxMemoryMiB), "-nographic", "-no-reboot", "-device",
-                            "isa-debug-exit,iobase=0xf4", "-kernel", kernel, "-initrd", initrd,
-                            "-append", command_line});
+  auto qemu =
+      Child::start({"qemu-system-x86_64", "-accel", "tcg", "-m", std::to_string(kLinuxMemoryMiB),
+                    "-nographic", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4", "-kernel",
+                    kernel, "-initrd", initrd, "-append", command_line});
   if (!qemu.ok()) return std::move(qemu).failure();
   if (!qemu->prints(kLinuxDone, start + kPatience))
     return fail(ErrorKind::environment, "Linux did not come up on qemu-system-x86_64");

@@ -35,9 +35,9 @@ uint64_t native_loop(uint64_t n) {
 double to_mips(double seconds) { return kRounds * kInstructionsARound / seconds / 1e6; }
 
 double native_mips(uint64_t& result) {
-  const double start = real_seconds();
+  const double start = processor_seconds();
   result = native_loop(kRounds);
-  return to_mips(real_seconds() - start);
+  return to_mips(processor_seconds() - start);
 }
 
 struct Guest {
@@ -56,9 +56,9 @@ Result<Guest> guest_mips() {
   while (!(*session)->ended()) {
     (*session)->step(1_ms);
     output += (*session)->take_output();
-    if (start == 0 && output.find("WORKLOAD up") != std::string::npos) start = real_seconds();
+    if (start == 0 && output.find("WORKLOAD up") != std::string::npos) start = processor_seconds();
   }
-  Guest guest{to_mips(real_seconds() - start), 0};
+  Guest guest{to_mips(processor_seconds() - start), 0};
   const size_t at = output.find("result=");
   if (at == std::string::npos ||
       std::sscanf(output.c_str() + at, "result=%lx", &guest.result) != 1) {

@@ -25,9 +25,8 @@ uint64_t resident_pages(std::span<const std::byte> range) {
                                             sizeof(uint64_t)));
   pagemap.read(reinterpret_cast<char*>(entries.data()),
                static_cast<std::streamsize>(entries.size() * sizeof(uint64_t)));
-  return static_cast<uint64_t>(std::count_if(entries.begin(), entries.end(), [](uint64_t entry) {
-    return (entry & kPresent) != 0;
-  }));
+  return static_cast<uint64_t>(std::count_if(
+      entries.begin(), entries.end(), [](uint64_t entry) { return (entry & kPresent) != 0; }));
 }
 
 }  // namespace cupel::bench

@@ -19,8 +19,8 @@ class VmLoop {
 
   // Lets the guest run for `slice` of virtual time. Errors: guest (it ended).
   Result<void> run(Nanoseconds slice);
-  // The same; real nanoseconds for each exit of `reason`. Errors: internal too (one exit in fifty
-  // had another reason, so that the figure would be about something else).
+  // The same; processor nanoseconds for each exit of `reason`. Errors: internal too (one exit in
+  // fifty had another reason, so that the figure would be about something else).
   Result<double> exit_cost(x86::ExitReason reason, Nanoseconds slice);
 
   scenarios::Seat& seat() { return *seat_; }

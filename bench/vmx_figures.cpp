@@ -33,7 +33,7 @@ class RawGuest {
   // state had been written since the last entry.
   Result<double> entry_cost(bool all_checks) {
     bool good = true;
-    const double start = real_seconds();
+    const double start = processor_seconds();
     for (unsigned i = 0; i < kEntries; ++i) {
       if (all_checks) vtx().host_state();
       uint64_t rip = 0;
@@ -43,27 +43,27 @@ class RawGuest {
       good &= vtx().write(FieldN::guest_rip, rip + 2) == VmxStatus::succeed;
     }
     if (!good) return fail(ErrorKind::internal, vtx().describe_entry_failures());
-    return (real_seconds() - start) * 1e9 / kEntries;
+    return (processor_seconds() - start) * 1e9 / kEntries;
   }
 
   Result<double> read_cost() {
     bool good = true;
     uint64_t value = 0;
-    const double start = real_seconds();
+    const double start = processor_seconds();
     for (unsigned i = 0; i < kAccesses; ++i)
       good &= vtx().read(FieldN::guest_rip, value) == VmxStatus::succeed;
     if (!good) return fail(ErrorKind::internal, "VMREAD failed");
-    return (real_seconds() - start) * 1e9 / kAccesses;
+    return (processor_seconds() - start) * 1e9 / kAccesses;
   }
 
   Result<double> write_cost() {
     uint64_t value = 0;
     bool good = vtx().read(FieldN::guest_rip, value) == VmxStatus::succeed;
-    const double start = real_seconds();
+    const double start = processor_seconds();
     for (unsigned i = 0; i < kAccesses; ++i)
       good &= vtx().write(FieldN::guest_rip, value) == VmxStatus::succeed;
     if (!good) return fail(ErrorKind::internal, "VMWRITE failed");
-    return (real_seconds() - start) * 1e9 / kAccesses;
+    return (processor_seconds() - start) * 1e9 / kAccesses;
   }
 
  private:

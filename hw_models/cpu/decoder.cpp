@@ -1,5 +1,7 @@
 #include "hw_models/cpu/decoder.h"
 
+#include <cstring>
+
 namespace cupel::cpu {
 namespace {
 
@@ -26,7 +28,21 @@ const ZydisDecodedOperand* Instruction::memory_operand() const {
   return nullptr;
 }
 
-Decoder::Decoder() {
+const Instruction* Decoder::decode_at(uint64_t linear, unsigned bits, const uint8_t* bytes15,
+                                      unsigned size) {
+  Cached& slot = cache_[(linear ^ linear >> 6) % kEntries];
+  if (slot.linear == linear && slot.bits == bits && slot.instruction.length() <= size &&
+      std::memcmp(slot.bytes.data(), bytes15, slot.instruction.length()) == 0)
+    return &slot.instruction;
+  slot.linear = ~0ull;
+  if (!decode(bits, bytes15, size, slot.instruction)) return nullptr;
+  slot.linear = linear;
+  slot.bits = bits;
+  std::memcpy(slot.bytes.data(), bytes15, size);
+  return &slot.instruction;
+}
+
+Decoder::Decoder() : cache_(kEntries) {
   ZydisDecoderInit(&decoder16_, ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16);
   ZydisDecoderInit(&decoder32_, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
   ZydisDecoderInit(&decoder64_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);

@@ -3,7 +3,9 @@
 
 #include <Zydis/Zydis.h>
 
+#include <array>
 #include <cstdint>
+#include <vector>
 
 namespace cupel::cpu {
 
@@ -17,10 +19,23 @@ struct Instruction {
 class Decoder {
  public:
   Decoder();
+  // The same by way of a cache: a processor meets the same few trapping instructions again and
+  // again. `bytes15` are compared, so that changed code is never mistaken. nullptr when they are no
+  // instruction. Valid until the next call.
+  const Instruction* decode_at(uint64_t linear, unsigned bits, const uint8_t* bytes15,
+                               unsigned size);
   // bits: 16, 32 or 64 (code size). False when the bytes are no instruction.
   bool decode(unsigned bits, const uint8_t* bytes, unsigned size, Instruction& out) const;
 
  private:
+  struct Cached {
+    uint64_t linear = ~0ull;
+    unsigned bits = 0;
+    std::array<uint8_t, 15> bytes{};
+    Instruction instruction{};
+  };
+  static constexpr size_t kEntries = 64;
+  std::vector<Cached> cache_;
   ZydisDecoder decoder16_, decoder32_, decoder64_;
 };
 

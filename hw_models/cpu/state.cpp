@@ -62,7 +62,11 @@ void UnicornProcessor::set_rflags(uint64_t value) {
 
 x86::Segment UnicornProcessor::segment(Seg s) const {
   const EngineSegment& from = slot(*engine_, s);
-  return {static_cast<uint16_t>(from.selector), to_access(from.flags), from.limit, from.base};
+  uint32_t access = to_access(from.flags);
+  // The engine's LTR copies the descriptor before it marks it busy. SDM vol. 2A, "LTR": it is busy
+  // once it is loaded, and VM entries accept nothing else.
+  if (s == Seg::tr && (access & 0x1d) == 0x09) access |= 2;
+  return {static_cast<uint16_t>(from.selector), access, from.limit, from.base};
 }
 
 void UnicornProcessor::set_segment(Seg s, const x86::Segment& value) {

@@ -51,8 +51,9 @@ void UnicornProcessor::trap_msr() {
 // --- control registers ------------------------------------------------------------------------
 
 void UnicornProcessor::trap_cr(uint32_t code) {
-  Instruction i;
-  if (!decode_current(i)) return trap_exception(x86::kUD);
+  const Instruction* decoded = decode_current();
+  if (decoded == nullptr) return trap_exception(x86::kUD);
+  const Instruction& i = *decoded;
   Trap trap;
   trap.kind = TrapKind::cr_access;
   trap.length = i.length();
@@ -176,17 +177,19 @@ void UnicornProcessor::write_cr(unsigned n, uint64_t value, unsigned length) {
     }
   }
   const auto pdptes = next.pdptes;
+  const bool changed = next.cr3 != paging_.cr3;
   set_control_registers(next.cr0, next.cr3, next.cr4, next.efer);
   if (pae) paging_.pdptes = pdptes;
-  if (n == 3) flush_tlb();
+  if (n == 3 && !changed) flush_tlb();  // MOV CR3 invalidates in any case
   advance(length);
 }
 
 // --- debug registers --------------------------------------------------------------------------
 
 void UnicornProcessor::trap_dr(uint32_t) {
-  Instruction i;
-  if (!decode_current(i)) return trap_exception(x86::kUD);
+  const Instruction* decoded = decode_current();
+  if (decoded == nullptr) return trap_exception(x86::kUD);
+  const Instruction& i = *decoded;
   const bool from = ZydisRegisterGetClass(i.operands[1].reg.value) == ZYDIS_REGCLASS_DEBUG;
   const auto& dr_operand = i.operands[from ? 1 : 0];
   const auto& gpr_operand = i.operands[from ? 0 : 1];
@@ -249,8 +252,9 @@ bool UnicornProcessor::io_permitted(uint16_t port, unsigned size) {
 
 void UnicornProcessor::trap_io() {
   const uint32_t info = engine_error_code();
-  Instruction i;
-  if (!decode_current(i)) return trap_exception(x86::kUD);
+  const Instruction* decoded = decode_current();
+  if (decoded == nullptr) return trap_exception(x86::kUD);
+  const Instruction& i = *decoded;
   Trap trap;
   trap.kind = TrapKind::io;
   trap.length = i.length();

@@ -52,32 +52,45 @@ void UnicornProcessor::advance(unsigned length) {
   engine_->eflags &= ~x86::rflags::RF;
 }
 
+uint64_t UnicornProcessor::linear_rip() const {
+  return (engine_->hflags & hf::cs64) != 0 ? engine_->eip
+                                           : (engine_->seg[1].base + engine_->eip) & 0xffffffffu;
+}
+
+// The page of code at `linear`, through a one-entry cache that is dropped with the TLB, so that it
+// is as fresh as the translation the instruction was just executed from.
+const std::byte* UnicornProcessor::code_page(uint64_t linear) {
+  const uint64_t page = linear & ~(kPageSize - 1);
+  if (page == fetch_page_ && fetch_from_ != nullptr) return fetch_from_;
+  const WalkResult r =
+      walk(memory_, monitor(), paging_, {Gva(linear), Access::fetch, cpl() == 3, false});
+  if (r.outcome != WalkResult::Outcome::ok) return nullptr;
+  fetch_page_ = page;
+  fetch_from_ = memory_.at(r.hpa.align_down(kPageSize), kPageSize);
+  return fetch_from_;
+}
+
 unsigned UnicornProcessor::fetch_current(uint8_t* bytes15) {
-  const uint64_t base = (engine_->hflags & hf::cs64) != 0 ? 0 : engine_->seg[1].base;
-  const uint64_t linear = base + engine_->eip;
+  const uint64_t linear = linear_rip();
   unsigned have = 0;
   while (have < 15) {
-    const uint64_t at = linear + have;
-    const unsigned want = static_cast<unsigned>(
-        std::min<uint64_t>(15 - have, kPageSize - (at & (kPageSize - 1))));
-    const WalkResult r =
-        walk(memory_, monitor(), paging_, {Gva(at), Access::fetch, cpl() == 3, false});
-    if (r.outcome != WalkResult::Outcome::ok) break;
-    const std::byte* from = memory_.at(r.hpa, want);
-    if (from == nullptr) break;
-    std::memcpy(bytes15 + have, from, want);
-    have += want;
+    const uint64_t at = linear + have, offset = at & (kPageSize - 1);
+    const std::byte* page = code_page(at);
+    if (page == nullptr) break;
+    const auto part = static_cast<unsigned>(std::min<uint64_t>(15 - have, kPageSize - offset));
+    std::memcpy(bytes15 + have, page + offset, part);
+    have += part;
   }
   return have;
 }
 
-bool UnicornProcessor::decode_current(Instruction& out) {
-  uint8_t bytes[15];
+const Instruction* UnicornProcessor::decode_current() {
+  uint8_t bytes[15] = {};
   const unsigned have = fetch_current(bytes);
   const unsigned bits = (engine_->hflags & hf::cs64) != 0   ? 64
                         : (engine_->hflags & hf::cs32) != 0 ? 32
                                                             : 16;
-  return decoder_.decode(bits, bytes, have, out);
+  return decoder_.decode_at(linear_rip(), bits, bytes, have);
 }
 
 uint64_t UnicornProcessor::effective_address(const Instruction& i) const {
@@ -160,9 +173,9 @@ VmxInstruction vmx_instruction(const Instruction& i) {
 }  // namespace
 
 void UnicornProcessor::trap_undefined() {
-  Instruction i;
-  const bool decoded = decode_current(i);
-  if (decoded && monitored_) {
+  const Instruction* decoded = decode_current();
+  if (decoded != nullptr && monitored_) {
+    const Instruction& i = *decoded;
     Trap trap;
     trap.length = i.length();
     trap.vmx = vmx_instruction(i);
@@ -246,8 +259,9 @@ void UnicornProcessor::trap_rdtsc(TrapKind kind) {
 }
 
 void UnicornProcessor::trap_simple(TrapKind kind) {
-  Instruction i;
-  if (!decode_current(i)) return trap_exception(x86::kUD);
+  const Instruction* decoded = decode_current();
+  if (decoded == nullptr) return trap_exception(x86::kUD);
+  const Instruction& i = *decoded;
   Trap trap;
   trap.kind = kind;
   trap.length = i.length();
@@ -274,8 +288,9 @@ void UnicornProcessor::trap_hlt() {
 }
 
 void UnicornProcessor::trap_invlpg() {
-  Instruction i;
-  if (!decode_current(i)) return trap_exception(x86::kUD);
+  const Instruction* decoded = decode_current();
+  if (decoded == nullptr) return trap_exception(x86::kUD);
+  const Instruction& i = *decoded;
   Trap trap;
   trap.kind = TrapKind::invlpg;
   trap.length = i.length();
@@ -287,31 +302,17 @@ void UnicornProcessor::trap_invlpg() {
 
 // Length of an instruction whose last opcode byte is `opcode`: nearly always without prefixes.
 uint8_t UnicornProcessor::trapped_length(uint8_t opcode) {
-  uint8_t bytes[15] = {};
-  fetch_cached(bytes);
+  const uint64_t linear = linear_rip(), offset = linear & (kPageSize - 1);
   const bool two = opcode != 0xf4;
-  if (two && bytes[0] == 0x0f && bytes[1] == opcode) return 2;
-  if (!two && bytes[0] == opcode) return 1;
-  Instruction i;
-  return decode_current(i) ? i.length() : (two ? 2 : 1);
-}
-
-// First two bytes at RIP through a one-entry cache of the last code page. The cache is dropped
-// with the TLB, so it is as fresh as the translation the instruction was just executed from.
-void UnicornProcessor::fetch_cached(uint8_t* bytes) {
-  const uint64_t base = (engine_->hflags & hf::cs64) != 0 ? 0 : engine_->seg[1].base;
-  const uint64_t linear = base + engine_->eip;
-  const uint64_t page = linear & ~(kPageSize - 1);
-  if (page != fetch_page_ || fetch_from_ == nullptr) {
-    const WalkResult r =
-        walk(memory_, monitor(), paging_, {Gva(linear), Access::fetch, cpl() == 3, false});
-    if (r.outcome != WalkResult::Outcome::ok) return;
-    fetch_page_ = page;
-    fetch_from_ = memory_.at(r.hpa.align_down(kPageSize), kPageSize);
-    if (fetch_from_ == nullptr) return;
+  const std::byte* page = offset < kPageSize - 1 ? code_page(linear) : nullptr;
+  if (page != nullptr) {
+    const auto first = static_cast<uint8_t>(page[offset]);
+    const auto second = static_cast<uint8_t>(page[offset + 1]);
+    if (two && first == 0x0f && second == opcode) return 2;
+    if (!two && first == opcode) return 1;
   }
-  const uint64_t offset = linear - page;
-  std::memcpy(bytes, fetch_from_ + offset, std::min<uint64_t>(2, kPageSize - offset));
+  const Instruction* i = decode_current();
+  return i != nullptr ? i->length() : (two ? 2 : 1);
 }
 
 }  // namespace cupel::cpu

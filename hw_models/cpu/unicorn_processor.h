@@ -150,10 +150,11 @@ class UnicornProcessor final : public Processor {
   bool valid_cr4(uint64_t value) const;
   void write_cr(unsigned n, uint64_t value, unsigned length);
   void advance(unsigned length);
-  bool decode_current(Instruction& out);
+  const Instruction* decode_current();  // nullptr: no instruction
   unsigned fetch_current(uint8_t* bytes15);
   uint8_t trapped_length(uint8_t opcode);
-  void fetch_cached(uint8_t* bytes);
+  uint64_t linear_rip() const;
+  const std::byte* code_page(uint64_t linear);
   uint64_t effective_address(const Instruction& i) const;
   uint64_t linear_address(const Instruction& i) const;
 

@@ -207,8 +207,7 @@ void SharedDisk::lose_cache() {
 }
 
 void SharedDisk::lose_device(Nanoseconds duration) {
-  const Nanoseconds until =
-      duration == Nanoseconds::max() ? duration : queue_.now() + duration;
+  const Nanoseconds until = duration == Nanoseconds::max() ? duration : queue_.now() + duration;
   lost_until_ = lost_ ? std::max(lost_until_, until) : until;
   if (until != Nanoseconds::max()) {
     queue_.at(until, [this] {

@@ -76,7 +76,12 @@ void GuestState::pull(uint32_t groups) {
   if (groups & rip) vmcs_[F::guest_rip] = processor_.rip();
   if (groups & rsp) vmcs_[F::guest_rsp] = processor_.gpr()[x86::Gpr::rsp];
   if (groups & rflags) vmcs_[F::guest_rflags] = processor_.rflags();
-  if ((groups & ~(rip | rsp | rflags)) == 0) return;
+  if (groups & non_register) {
+    vmcs_[F::guest_activity_state] = static_cast<uint64_t>(processor_.activity());
+    vmcs_[F::guest_interruptibility_state] = processor_.interruptibility();
+    vmcs_[F::guest_pending_debug_exceptions] = processor_.pending_debug();
+  }
+  if ((groups & ~(rip | rsp | rflags | non_register)) == 0) return;
   if (groups & control_registers) pull_control_registers();
   for (unsigned n = 0; n < x86::kSegmentCount; ++n)
     if (groups & group::segment(static_cast<x86::Seg>(n))) pull_segment(n);
@@ -100,11 +105,6 @@ void GuestState::pull(uint32_t groups) {
   if ((groups & pdptes) && saved_.ept) {
     const auto entries = processor_.pdptes();
     for (unsigned n = 0; n < 4; ++n) vmcs_[nth(F::guest_pdpte0, n)] = entries[n];
-  }
-  if (groups & non_register) {
-    vmcs_[F::guest_activity_state] = static_cast<uint64_t>(processor_.activity());
-    vmcs_[F::guest_interruptibility_state] = processor_.interruptibility();
-    vmcs_[F::guest_pending_debug_exceptions] = processor_.pending_debug();
   }
 }
 

@@ -103,10 +103,29 @@ Outcome LogicalProcessor::execute_vmptrst(Hpa& vmcs) {
   return Outcome::succeed;
 }
 
+namespace {
+
+// Bits of a guest-state field that some entry check looks at. What a hypervisor writes at nearly
+// every exit, the next RIP and flags, then costs no check.
+uint64_t checked_bits(F field) {
+  using namespace x86::rflags;
+  switch (field) {
+    case F::guest_rip:
+      return 0xffffffff00000000;  // canonical; 63:32 clear outside of 64-bit mode
+    case F::guest_rflags:
+      return ~(CF | PF | AF | ZF | SF | DF | OF | NT | RF | AC | ID);
+    default:
+      return ~0ull;
+  }
+}
+
+}  // namespace
+
 Outcome LogicalProcessor::execute_vmread(uint32_t encoding, uint64_t& value) {
   if (!vmx_root_) return Outcome::undefined_opcode;
   if (!has_current()) return Outcome::fail_invalid;
-  const FieldInfo info = lookup_covers(encoding) ? fields_[lookup_slot(encoding)] : FieldInfo{};
+  if (!lookup_covers(encoding)) return fail(VmxError::unsupported_component);
+  const FieldInfo& info = fields_[lookup_slot(encoding)];
   const bool high = x86::is_high_access(encoding);
   if (info.index == F::none || (high && info.width != x86::FieldWidth::bits64))
     return fail(VmxError::unsupported_component);
@@ -127,9 +146,10 @@ Outcome LogicalProcessor::execute_vmwrite(uint32_t encoding, uint64_t value) {
     return fail(VmxError::read_only_component);
   value &= width_mask(info.width);
   if (info.type == x86::FieldType::guest_state) {
-    if (high) value = (guest_.read(info.index) & 0xffffffff) | value << 32;
+    const uint64_t old = guest_.read(info.index);
+    if (high) value = (old & 0xffffffff) | value << 32;
     guest_.write(info.index, value);
-    due_ |= checks_.reading(info.index);
+    if (((old ^ value) & checked_bits(info.index)) != 0) due_ |= checks_.reading(info.index);
     return Outcome::succeed;
   }
   if (high) value = (vmcs_[info.index] & 0xffffffff) | value << 32;

@@ -172,6 +172,19 @@ TEST(Processor, StateRoundTripsIncludingFpu) {
   EXPECT_EQ(back.cr3, s.cr3);
 }
 
+TEST(Processor, LtrLeavesABusyTssInTheRegister) {
+  Machine m;
+  m.load(Machine::kCode, {0x66, 0xb8, 0x28, 0, 0x0f, 0x00, 0xd8, 0xf4});  // mov ax, 0x28; ltr ax
+  auto s = m.long_mode();
+  s[Seg::tr] = {0, 0x8b, 0x67, 0};
+  m.cpu->set_state(s);
+  m.monitor.exit_on = {TrapKind::hlt};
+  m.cpu->run();
+  EXPECT_EQ(m.cpu->segment(Seg::tr).selector, 0x28);
+  EXPECT_EQ(m.cpu->segment(Seg::tr).access, 0x8bu);
+  EXPECT_EQ(m.cpu->segment(Seg::tr).base, Machine::kTss);
+}
+
 TEST(Processor, StringOutputReportsOperandAndPrefix) {
   Machine m;
   m.load(Machine::kCode, {0xf3, 0x6e});  // rep outsb

@@ -14,7 +14,7 @@ DOCUMENT = {
     "context": {"num_cpus": 2},
     "benchmarks": [
         {
-            "name": "exit/cpuid/model",
+            "name": "exit/cpuid/model/iterations:1/manual_time",
             "run_type": "iteration",
             "real_time": 300.0,
             "time_unit": "ns",
@@ -25,7 +25,11 @@ DOCUMENT = {
         },
         {"name": "snapshot", "real_time": 61.0, "time_unit": "ms", "label": "", "bound": 50.0},
         {"name": "guest_mips", "real_time": 1.0, "time_unit": "s", "label": "MIPS", "value": 900.0},
-        {"name": "exit/cpuid/kvm", "error_occurred": True, "error_message": "no /dev/kvm"},
+        {
+            "name": "exit/cpuid/kvm/manual_time",
+            "error_occurred": True,
+            "error_message": "no /dev/kvm",
+        },
         {"name": "exit/cpuid/model_mean", "run_type": "aggregate", "real_time": 1.0},
     ],
 }

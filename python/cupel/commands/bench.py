@@ -11,6 +11,7 @@ The benchmark program says what a benchmark means by its label and its counters:
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,9 @@ from cupel.errors import UserError
 from cupel.exit_codes import EXPLANATION, ExitCode
 
 SCHEMA = "cupel.bench/1"
+
+# How the benchmark took its time, which Google Benchmark appends to the name.
+NAME_SUFFIX = re.compile(r"(/(iterations:\d+|repeats:\d+|manual_time|real_time|process_time))+$")
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,11 @@ class Figure:
         return {**vars(self), "ratio": self.ratio, "within_bound": self.within_bound}
 
 
+def figure_name(entry: dict[str, Any]) -> str:
+    """Without what says how it was measured."""
+    return NAME_SUFFIX.sub("", str(entry.get("name")))
+
+
 def read_figure(entry: dict[str, Any]) -> Figure:
     """One entry of Google Benchmark's JSON."""
     label = str(entry.get("label", ""))
@@ -61,7 +70,7 @@ def read_figure(entry: dict[str, Any]) -> Figure:
         value, unit = entry["real_time"], str(entry.get("time_unit", "ns"))
     denominator, bound = entry.get("denominator"), entry.get("bound")
     return Figure(
-        figure=str(entry["name"]),
+        figure=figure_name(entry),
         value=float(value),
         unit=unit,
         denominator=None if denominator is None else float(denominator),
@@ -75,7 +84,7 @@ def read_figures(document: dict[str, Any]) -> tuple[list[Figure], list[str]]:
     figures, failures = [], []
     for entry in document.get("benchmarks", []):
         if entry.get("error_occurred"):
-            failures.append(f"{entry.get('name')}: {entry.get('error_message', 'failed')}")
+            failures.append(f"{figure_name(entry)}: {entry.get('error_message', 'failed')}")
         elif entry.get("run_type", "iteration") == "iteration":
             figures.append(read_figure(entry))
     return figures, failures
