@@ -7,7 +7,7 @@ namespace {
 
 using x86::cr0::WP;
 constexpr uint64_t kPresent = 1, kWritable = 2, kUser = 4, kAccessed = 0x20, kDirty = 0x40,
-                   kLarge = 0x80, kNoExecute = 1ull << 63;
+                   kLarge = 0x80, kGlobal = 0x100, kNoExecute = 1ull << 63;
 
 uint64_t bits(unsigned high, unsigned low) {
   return high < low ? 0 : (~0ull >> (63 - high)) & (~0ull << low);
@@ -112,6 +112,7 @@ class Walker {
     const bool may_write = writable || (supervisor && !write_protect);
     result_.writable = may_write && (entry & kDirty) != 0;
     result_.executable = !no_execute && !(supervisor && user && smep);
+    result_.global = (entry & kGlobal) != 0 && (paging_.cr4 & x86::cr4::PGE) != 0;
     return finish(Gpa(physical));
   }
 

@@ -131,7 +131,8 @@ void UnicornProcessor::set_control_registers(uint64_t cr0, uint64_t cr3, uint64_
       ((cr0 ^ paging_.cr0) & (x86::cr0::PG | x86::cr0::WP | x86::cr0::PE)) != 0 ||
       ((cr4 ^ paging_.cr4) & (x86::cr4::PAE | x86::cr4::PSE | x86::cr4::PGE | x86::cr4::SMEP |
                               x86::cr4::SMAP | x86::cr4::PCIDE)) != 0 ||
-      ((efer ^ paging_.efer) & (x86::efer::LMA | x86::efer::NXE)) != 0 || cr3 != paging_.cr3;
+      ((efer ^ paging_.efer) & (x86::efer::LMA | x86::efer::NXE)) != 0;
+  const bool cr3_changed = cr3 != paging_.cr3;
   paging_.cr0 = cr0;
   paging_.cr3 = cr3;
   paging_.cr4 = cr4;
@@ -144,7 +145,11 @@ void UnicornProcessor::set_control_registers(uint64_t cr0, uint64_t cr3, uint64_
   env64(engine_layout().efer) = efer | 0x1000;  // SVME stays on for the trap facility
   engine_->hflags |= hf::svme | hf::guest;
   recompute_hflags();
-  if (mode_changed) flush_tlb();
+  if (mode_changed) {
+    flush_tlb();
+  } else if (cr3_changed) {
+    flush_non_global();
+  }
 }
 
 void UnicornProcessor::set_pdptes(const std::array<uint64_t, 4>& values) {

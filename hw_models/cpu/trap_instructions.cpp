@@ -180,7 +180,7 @@ void UnicornProcessor::write_cr(unsigned n, uint64_t value, unsigned length) {
   const bool changed = next.cr3 != paging_.cr3;
   set_control_registers(next.cr0, next.cr3, next.cr4, next.efer);
   if (pae) paging_.pdptes = pdptes;
-  if (n == 3 && !changed) flush_tlb();  // MOV CR3 invalidates in any case
+  if (n == 3 && !changed) flush_non_global();  // MOV CR3 invalidates in any case
   advance(length);
 }
 

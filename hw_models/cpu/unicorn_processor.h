@@ -83,6 +83,7 @@ class UnicornProcessor final : public Processor {
 
   void flush_tlb() override;
   void flush_tlb_page(Gva linear) override;
+  void flush_non_global();  // what MOV to CR3 invalidates
   void invalidate_code(Hpa start, uint64_t length) override;
 
   uint64_t host_tsc() const override;
@@ -242,6 +243,9 @@ class UnicornProcessor final : public Processor {
 
   uint64_t fetch_page_ = ~0ull;
   const std::byte* fetch_from_ = nullptr;
+  // Supervisor translations that are not global, since the last flush; few, or it is given up.
+  static constexpr size_t kMostTracked = 96;
+  std::vector<uint64_t> non_global_;
   std::vector<bool> code_pages_;
   Decoder decoder_;
   ProcessorStats stats_;

@@ -148,6 +148,43 @@ TEST(Processor, ControlRegistersRoundTripAndEnterLongMode) {
   EXPECT_TRUE(m.cpu->segment(Seg::cs).long_mode());
 }
 
+TEST(Processor, MovToCr3KeepsGlobalTranslationsOnly) {
+  Machine m;
+  // mov eax, [0x400000]; mov ebx, [0x600000]; cpuid; mov rcx, cr3; mov cr3, rcx; again; hlt
+  m.load(Machine::kCode, {0x8b, 0x04, 0x25, 0, 0, 0x40, 0, 0x8b, 0x1c, 0x25, 0, 0, 0x60, 0, 0x0f, 0xa2,
+                          0x0f, 0x20, 0xd9, 0x0f, 0x22, 0xd9,
+                          0x8b, 0x04, 0x25, 0, 0, 0x40, 0, 0x8b, 0x1c, 0x25, 0, 0, 0x60, 0, 0xf4});
+  auto s = m.long_mode();
+  s.cr4 |= x86::cr4::PGE;
+  m.poke<uint32_t>(0x400000, 0x11);
+  m.poke<uint32_t>(0x600000, 0x22);
+  m.poke<uint32_t>(0x800000, 0x33);
+  m.poke<uint64_t>(Machine::kPml4 + 0x2000 + 8 * 2, 0x400000 | 0x187);  // global
+  m.cpu->set_state(s);
+  m.monitor.exit_on = {TrapKind::cpuid, TrapKind::hlt};
+  m.cpu->run();
+  // Both entries change behind the TLB's back; only MOV to CR3 follows.
+  m.poke<uint64_t>(Machine::kPml4 + 0x2000 + 8 * 2, 0x800000 | 0x187);
+  m.poke<uint64_t>(Machine::kPml4 + 0x2000 + 8 * 3, 0x800000 | 0x87);
+  m.cpu->set_rip(m.cpu->rip() + 2);
+  m.cpu->run();
+  EXPECT_EQ(m.cpu->gpr()[Gpr::rax], 0x11u);
+  EXPECT_EQ(m.cpu->gpr()[Gpr::rbx], 0x33u);
+}
+
+TEST(Processor, ALoadedTaskRegisterIsBusy) {
+  Machine m;
+  auto s = m.long_mode();
+  s[Seg::tr] = {};
+  m.load(Machine::kCode, {0x66, 0xb8, 0x28, 0, 0x0f, 0x00, 0xd8, 0xf4});  // mov ax, 28h; ltr; hlt
+  m.cpu->set_state(s);
+  m.monitor.exit_on = {TrapKind::hlt};
+  m.cpu->run();
+  EXPECT_EQ(m.cpu->segment(Seg::tr).selector, 0x28);
+  EXPECT_EQ(m.cpu->segment(Seg::tr).access, 0x8bu);
+  EXPECT_EQ(m.peek<uint8_t>(Machine::kGdt + 0x2d), 0x8b);
+}
+
 TEST(Processor, StateRoundTripsIncludingFpu) {
   Machine m;
   auto s = m.long_mode();
