@@ -74,7 +74,7 @@ Result<double> VmLoop::exit_cost(x86::ExitReason reason, Nanoseconds slice) {
   const auto index = static_cast<size_t>(reason);
   const double wanted = static_cast<double>(after.by_reason[index] - before.by_reason[index]);
   const double all = static_cast<double>(after.total - before.total);
-  if (wanted < 20 || all - wanted > std::max(wanted / 50, 3.0)) {
+  if (wanted < 20 || all - wanted > std::max(wanted / 20, 3.0)) {
     return fail(ErrorKind::internal, "only " + std::to_string(wanted) + " of " +
                                          std::to_string(all) + " exits were " + to_string(reason));
   }
