@@ -19,7 +19,11 @@ class Console {
   bool step(int64_t nanoseconds) {
     status_ = session_->step(Nanoseconds(nanoseconds));
     const vm::Vm& vm = session_->vm();
-    if (vm.state() == vm::VmState::crashed) raise(vm.crash());
+    if (vm.state() == vm::VmState::crashed) {
+      Error error = vm.crash();
+      if (error.hint.empty()) error.hint = "see the guest's last words above";
+      raise(error);
+    }
     return !session_->ended();
   }
   py::bytes read() { return session_->take_output(); }

@@ -14,9 +14,7 @@ std::string seconds(Nanoseconds t) {
 
 }  // namespace
 
-void RecoveryWithin::started(std::string_view vm, Nanoseconds at) {
-  first_start_.emplace(vm, at);
-}
+void RecoveryWithin::started(std::string_view vm, Nanoseconds at) { first_start_.emplace(vm, at); }
 
 void RecoveryWithin::down(std::string_view vm, Nanoseconds at, bool promised) {
   if (!open_.emplace(vm, outages_.size()).second) return;
@@ -78,12 +76,13 @@ void RecoveryWithin::close(size_t index, Nanoseconds at, bool recovered) {
     undecided_ += recovered ? 0 : 1;
     return;
   }
-  violations_.add(at, "VM " + outage.vm + " went down at " + seconds(outage.down) +
-                          (recovered ? " and answered after " : " and had not answered after ") +
-                          seconds(length) + "; the bound is " + seconds(bound_) +
-                          (outage.since == outage.down
-                               ? std::string()
-                               : " and counts from " + seconds(outage.since) + ", after " + why_not_));
+  violations_.add(at,
+                  "VM " + outage.vm + " went down at " + seconds(outage.down) +
+                      (recovered ? " and answered after " : " and had not answered after ") +
+                      seconds(length) + "; the bound is " + seconds(bound_) +
+                      (outage.since == outage.down
+                           ? std::string()
+                           : " and counts from " + seconds(outage.since) + ", after " + why_not_));
 }
 
 OracleReport RecoveryWithin::report() const {

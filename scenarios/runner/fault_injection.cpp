@@ -25,9 +25,9 @@ void Runner::schedule_faults() {
   size_t number = 0;
   for (const FaultSpec& fault : scenario_.faults) {
     RandomStream when = random_.stream("fault/" + std::to_string(number++));
-    const auto at = static_cast<int64_t>(
-        when.uniform(static_cast<uint64_t>(fault.at.earliest.count()),
-                     static_cast<uint64_t>(fault.at.latest.count())));
+    const auto at =
+        static_cast<int64_t>(when.uniform(static_cast<uint64_t>(fault.at.earliest.count()),
+                                          static_cast<uint64_t>(fault.at.latest.count())));
     queue_.at(Nanoseconds(at), [this, &fault] { inject(fault); });
   }
 }

@@ -3,25 +3,28 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 
 namespace cupel::scenarios {
 
 Result<std::vector<std::byte>> read_image(const std::string& path, std::string_view what) {
+  constexpr std::streamoff kMostBytes = 2'000'000'000;  // more fits into no guest
+  const auto refused = [&](std::string_view why) {
+    return fail(ErrorKind::bad_input,
+                "cannot read the " + std::string(what) + " '" + path + "': " + std::string(why),
+                "give the path of an existing, readable file");
+  };
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) return refused("it is a directory");
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   const auto size = file ? static_cast<std::streamoff>(file.tellg()) : -1;
-  if (size < 0) {
-    return fail(ErrorKind::bad_input,
-                "cannot read the " + std::string(what) + " '" + path + "': " + std::strerror(errno),
-                "give the path of an existing, readable file");
-  }
+  if (size < 0) return refused(std::strerror(errno));
+  if (size > kMostBytes) return refused("it is larger than any guest's memory");
   std::vector<std::byte> bytes(static_cast<size_t>(size));
   file.seekg(0);
   file.read(reinterpret_cast<char*>(bytes.data()), size);
-  if (!file) {
-    return fail(ErrorKind::bad_input, "cannot read the " + std::string(what) + " '" + path + "'",
-                "give the path of an existing, readable file");
-  }
+  if (!file) return refused("it ended early");
   return bytes;
 }
 

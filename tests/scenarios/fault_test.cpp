@@ -79,7 +79,7 @@ TEST(DiskErrors, ReachTheGuestWhichTriesAgain) {
   const RunResult result = run(with(spec, 15_s));
   EXPECT_NE(result.consoles.at("web").find("WORKLOAD error seq="), std::string::npos);
   EXPECT_EQ(event(result, "disk/shared", "fault.disk.io_errors").detail,
-            "for 2s, probability 30%, operation write");
+            "for 2s, probability 0.3, operation write");
   EXPECT_EQ(figure(result, "writes_lost"), 0);
   EXPECT_TRUE(result.as_expected) << explain(result);
 }

@@ -42,13 +42,13 @@ TEST(HostileGuest, TripleFaultIsToldAndFailsTheRun) {
 }
 
 TEST(HostileGuest, SpinningWithInterruptsOffIsNoticedByItsSilence) {
-  Scenario scenario = beside_web("mode=cli-spin", 4_s);
-  scenario.oracles.back().parameters.set("bound", Nanoseconds(2_s));
+  Scenario scenario = beside_web("mode=cli-spin", 3_s);
+  scenario.oracles.back().parameters.set("bound", Nanoseconds(1_s));
   const RunResult result = run(scenario);
   EXPECT_EQ(verdict_of(result, "recovery_within"), Verdict::fail);
   EXPECT_NE(explain(result).find("VM bad was started at"), std::string::npos) << explain(result);
   EXPECT_NE(explain(result).find("has never answered"), std::string::npos) << explain(result);
-  expect_web_unharmed(result, 4_s);
+  expect_web_unharmed(result, 3_s);
 }
 
 TEST(HostileGuest, GarbageInVirtioRingsHarmsNobody) {

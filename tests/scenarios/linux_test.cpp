@@ -16,10 +16,10 @@ struct Boot {
 
 Boot boot_to_the_end() {
   const GuestAssets assets = guest_assets();
-  auto session = ConsoleSession::create({.kernel = assets.linux_kernel,
-                                         .initrd = assets.linux_initrd,
-                                         .command_line = linux_command_line() +
-                                                         " quiet cupel.mode=bench"});
+  auto session =
+      ConsoleSession::create({.kernel = assets.linux_kernel,
+                              .initrd = assets.linux_initrd,
+                              .command_line = linux_command_line() + " quiet cupel.mode=bench"});
   EXPECT_TRUE(session.ok()) << describe(session.error());
   Boot boot;
   while (!(*session)->ended() && (*session)->clock().now() < 60_s) {

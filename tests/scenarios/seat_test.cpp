@@ -73,9 +73,11 @@ TEST(Images, WhatCannotBootIsRefusedWithAReason) {
     return text;
   }();
   for (const std::string& content :
-       {std::string(), std::string("\x7f" "ELF"), std::string("MZ hello"), std::string(100000, 'x'),
-        whole.substr(0, 60), whole.substr(0, 100), whole.substr(0, whole.size() / 3),
-        foreign_machine}) {
+       {std::string(),
+        std::string("\x7f"
+                    "ELF"),
+        std::string("MZ hello"), std::string(100000, 'x'), whole.substr(0, 60),
+        whole.substr(0, 100), whole.substr(0, whole.size() / 3), foreign_machine}) {
     const TemporaryFile file(content);
     const Error error = boot_error({.kernel = file.path(), .initrd = {}, .command_line = {}});
     EXPECT_EQ(error.kind, ErrorKind::bad_input) << describe(error);

@@ -163,13 +163,32 @@ TEST(ScenarioLoader, FaultsLieInsideTheRun) {
 
 TEST(ScenarioLoader, MemoryFits) {
   expect_problem(with("memory: 64MiB", "memory: 0"), "vms[0].memory is 0B");
-  expect_problem(with("memory: 64MiB", "memory: 15MiB"), "it must be from 16MiB to 1TiB");
+  expect_problem(with("memory: 64MiB", "memory: 15MiB"), "it must be from 16MiB to 3584MiB");
+  expect_problem(with("memory: 64MiB", "memory: 4GiB"), "it must be from 16MiB to 3584MiB");
   expect_problem(with("memory: 64MiB", "memory: 2GiB"),
                  "VM 'web' has 2GiB of memory, its host 'host-a' only 1GiB");
   expect_problem(with("memory: 64MiB", "memory: -64MiB"), "is negative");
   expect_problem(with("memory: 64MiB", "memory: 67108865B"), "not a multiple of 4KiB");
   expect_problem(with("memory: 64MiB", "memory: 99999999999999999999GiB"), "is too large");
   expect_problem(with("size: 16MiB", "size: 65MiB"), "the VMs' disks on 'shared' need 65MiB");
+}
+
+TEST(ScenarioLoader, OneSharedDiskIsAllThereIs) {
+  expect_problem(with("disks: [{name: shared, size: 64MiB, cache: write_through}]",
+                      "disks: [{name: shared, size: 64MiB}, {name: other, size: 8MiB}]"),
+                 "f:13:40: error: a second shared disk, 'other', is not possible yet");
+}
+
+TEST(ScenarioLoader, HighAvailabilityNeedsASharedDisk) {
+  expect_problem(with("  disks: [{name: shared, size: 64MiB, cache: write_through}]", "  disks: []"),
+                 "VM 'web' has 'ha: true', but there is no shared disk for its lease");
+}
+
+TEST(ScenarioLoader, AHostWithoutALinkToItsVmsNetworkIsWarnedAbout) {
+  const auto text = problems(with("    nics: [{name: nic0, network: lan}]\n", ""));
+  EXPECT_NE(text.find("warning: host 'host-a' has no NIC on 'lan', the network of VM 'web'"),
+            std::string::npos)
+      << text;
 }
 
 TEST(ScenarioLoader, NumbersHaveRanges) {
