@@ -8,6 +8,7 @@
 #include <utility>
 
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -18,9 +19,21 @@ namespace cupel::cpu {
 class Fiber {
  public:
   static constexpr size_t kStackSize = 512 * 1024;
+  // Frames of a fiber that is dropped are never left: AddressSanitizer's marks on them must not
+  // outlive the mapping, or the next one at that address seems out of scope.
+  using Mapping = boost::context::protected_fixedsize_stack;
+  struct Stack : Mapping {
+    explicit Stack(size_t size) : Mapping(size) {}
+    void deallocate(boost::context::stack_context& stack) {
+#if defined(__SANITIZE_ADDRESS__)
+      __asan_unpoison_memory_region(static_cast<char*>(stack.sp) - stack.size, stack.size);
+#endif
+      Mapping::deallocate(stack);
+    }
+  };
 
   explicit Fiber(std::function<void()> body) : body_(std::move(body)) {
-    boost::context::protected_fixedsize_stack allocator(kStackSize);
+    Stack allocator(kStackSize);
     auto stack = allocator.allocate();
     remember_stack(stack);
     inner_ = boost::context::fiber(

@@ -269,6 +269,9 @@ void UnicornProcessor::trap_simple(TrapKind kind) {
   if (exits(trap)) return;
   switch (kind) {
     case TrapKind::rdpmc: return raise(x86::kGP, 0);
+    // A spin loop waits for time to pass, so it does. Intel Optimization Reference Manual, "Pause
+    // Latency in Skylake Client Microarchitecture": up to 140 cycles, about 43 ns at 3.3 GHz.
+    case TrapKind::pause: clock_.add_ticks(43 * VirtualClock::kTicksPerNanosecond); break;
     case TrapKind::monitor:
     case TrapKind::mwait:
       if ((config_.profile.table.get(1, 0).ecx >> 3 & 1) == 0) return trap_exception(x86::kUD);

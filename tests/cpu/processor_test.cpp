@@ -92,6 +92,16 @@ TEST(Processor, DeadlineStopsASpinAtAnExactVirtualTime) {
   }
 }
 
+TEST(Processor, PauseTakesTimeSoThatSpinningGuestsReachTheirDeadline) {
+  Machine m;
+  m.load(Machine::kCode, {0xff, 0xc0, 0xf3, 0x90, 0xeb, 0xfa});  // inc eax; pause; jmp
+  m.cpu->set_state(m.long_mode());
+  m.cpu->set_deadline(1_ms);
+  m.cpu->run();
+  EXPECT_GE(m.clock.now(), 1_ms);
+  EXPECT_NEAR(static_cast<double>(m.cpu->gpr()[Gpr::rax]), 1'000'000 / 45.0, 1000);
+}
+
 TEST(Processor, PageFaultReachesTheMonitorWithAddressAndErrorCode) {
   Machine m;
   // mov byte [0x40200000], al : beyond the 1 GiB identity map
