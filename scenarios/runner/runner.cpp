@@ -153,9 +153,7 @@ void Runner::translate_events() {
 // The end of the run: everything stops, then the disks are read as they are.
 void Runner::settle_and_verify() {
   if (recovery_) recovery_->run_ended(clock_.now());
-  for (auto& h : hosts_) {
-    while (!h->instances().empty()) h->kill_vm(h->instances().begin()->first);
-  }
+  for (auto& h : hosts_) h->stop_all("end of the run");
   for (auto& [name, oracle] : disk_oracles_) {
     const auto* entry = layout_.find(name);
     oracle->verify(

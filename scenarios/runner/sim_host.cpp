@@ -77,7 +77,7 @@ void SimHost::host_hung() { runner_.update_tolerance(); }
 void SimHost::host_resumed() { runner_.update_tolerance(); }
 
 void SimHost::host_stopped(std::string_view reason) {
-  while (!running_.empty()) end(running_.begin()->first, reason);
+  stop_all(reason);
   agent_.reset();
   vnics_.clear();
   switches_.clear();
@@ -117,6 +117,10 @@ void SimHost::start_vm(std::string_view name, uint64_t epoch) {
   if (!instance.ok()) return runner_.abort_run(instance.error());
   auto& made = running_[std::string(name)] = std::move(instance).value();
   made->id = runner_.instance_started(*spec, spec_.name);
+}
+
+void SimHost::stop_all(std::string_view why) {
+  while (!running_.empty()) end(running_.begin()->first, why);
 }
 
 void SimHost::kill_vm(std::string_view name) { end(std::string(name), "killed"); }

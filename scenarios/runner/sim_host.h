@@ -29,6 +29,7 @@ class SimHost : public platform::HostListener, public cluster::VmControl {
   std::map<std::string, std::unique_ptr<VmInstance>, std::less<>>& instances() { return running_; }
   // Has the cluster software start the VM here as soon as its lease is free.
   void power_on(const std::string& vm);
+  void stop_all(std::string_view why);
 
   void host_stopped(std::string_view reason) override;
   void host_hung() override;
