@@ -93,8 +93,8 @@ void bind_run(py::module_& module) {
   py::class_<OracleReport>(module, "OracleResult")
       .def_readonly("kind", &OracleReport::oracle)
       .def_property_readonly("property_class", &class_of)
-      .def_property_readonly("verdict",
-                             [](const OracleReport& r) { return std::string(to_string(r.verdict)); })
+      .def_property_readonly(
+          "verdict", [](const OracleReport& r) { return std::string(to_string(r.verdict)); })
       .def_readonly("detail", &OracleReport::detail)
       .def_property_readonly("violations", &violations);
   py::class_<PyRunResult>(module, "RunResult")
@@ -102,10 +102,9 @@ void bind_run(py::module_& module) {
       .def_readonly("seed", &PyRunResult::seed)
       .def_property_readonly("backend",
                              [](const PyRunResult& r) { return std::string(to_string(r.backend)); })
-      .def_property_readonly("verdict",
-                             [](const PyRunResult& r) {
-                               return r.verdict == Verdict::fail ? "fail" : "pass";
-                             })
+      .def_property_readonly(
+          "verdict",
+          [](const PyRunResult& r) { return r.verdict == Verdict::fail ? "fail" : "pass"; })
       .def_readonly("as_expected", &PyRunResult::as_expected)
       .def_readonly("trace_hash", &PyRunResult::trace_hash)
       .def_property_readonly("duration_ns", [](const PyRunResult& r) { return r.duration.count(); })

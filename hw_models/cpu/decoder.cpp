@@ -7,18 +7,22 @@ namespace {
 
 unsigned segment_number(ZydisRegister reg) {
   switch (reg) {
-    case ZYDIS_REGISTER_ES: return 0;
-    case ZYDIS_REGISTER_CS: return 1;
-    case ZYDIS_REGISTER_SS: return 2;
-    case ZYDIS_REGISTER_FS: return 4;
-    case ZYDIS_REGISTER_GS: return 5;
-    default: return 3;
+    case ZYDIS_REGISTER_ES:
+      return 0;
+    case ZYDIS_REGISTER_CS:
+      return 1;
+    case ZYDIS_REGISTER_SS:
+      return 2;
+    case ZYDIS_REGISTER_FS:
+      return 4;
+    case ZYDIS_REGISTER_GS:
+      return 5;
+    default:
+      return 3;
   }
 }
 
-unsigned scale_code(uint8_t scale) {
-  return scale == 8 ? 3 : scale == 4 ? 2 : scale == 2 ? 1 : 0;
-}
+unsigned scale_code(uint8_t scale) { return scale == 8 ? 3 : scale == 4 ? 2 : scale == 2 ? 1 : 0; }
 
 }  // namespace
 
@@ -57,14 +61,15 @@ int gpr_number(ZydisRegister reg) {
   switch (ZydisRegisterGetClass(reg)) {
     case ZYDIS_REGCLASS_GPR16:
     case ZYDIS_REGCLASS_GPR32:
-    case ZYDIS_REGCLASS_GPR64: return ZydisRegisterGetId(reg);
-    default: return -1;
+    case ZYDIS_REGCLASS_GPR64:
+      return ZydisRegisterGetId(reg);
+    default:
+      return -1;
   }
 }
 
 uint32_t instruction_information(const Instruction& i) {
-  const unsigned address_size =
-      i.info.address_width == 64 ? 2 : i.info.address_width == 32 ? 1 : 0;
+  const unsigned address_size = i.info.address_width == 64 ? 2 : i.info.address_width == 32 ? 1 : 0;
   uint32_t value = address_size << 7;
   const ZydisDecodedOperand* memory = i.memory_operand();
   const ZydisDecodedOperand* reg1 = nullptr;

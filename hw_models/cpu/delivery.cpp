@@ -30,10 +30,18 @@ enum class FaultClass { benign, contributory, page_fault };
 FaultClass fault_class(const Event& e) {
   if (e.type != EventType::hardware_exception) return FaultClass::benign;
   switch (e.vector) {
-    case x86::kDE: case x86::kTS: case x86::kNP: case x86::kSS: case x86::kGP: case x86::kCP:
+    case x86::kDE:
+    case x86::kTS:
+    case x86::kNP:
+    case x86::kSS:
+    case x86::kGP:
+    case x86::kCP:
       return FaultClass::contributory;
-    case x86::kPF: case x86::kVE: return FaultClass::page_fault;
-    default: return FaultClass::benign;
+    case x86::kPF:
+    case x86::kVE:
+      return FaultClass::page_fault;
+    default:
+      return FaultClass::benign;
   }
 }
 
@@ -142,9 +150,9 @@ bool UnicornProcessor::next_fault(Event& event) {
 
 // Notes a fault met during delivery; the caller unwinds with false.
 bool UnicornProcessor::delivery_fault(uint8_t vector, std::optional<uint32_t> error_code) {
-  nested_ = NestedFault{{vector, EventType::hardware_exception, error_code.has_value(),
-                         error_code.value_or(0), 0},
-                        0};
+  nested_ = NestedFault{
+      {vector, EventType::hardware_exception, error_code.has_value(), error_code.value_or(0), 0},
+      0};
   return false;
 }
 
@@ -160,8 +168,8 @@ UnicornProcessor::Copy UnicornProcessor::copy_linear(uint64_t linear, void* data
     const WalkResult r = walk(memory_, monitor(), paging_, {Gva(linear), access, user, smap});
     if (r.outcome == WalkResult::Outcome::page_fault) {
       if (vectoring_) {
-        nested_ = NestedFault{{x86::kPF, EventType::hardware_exception, true, r.error_code, 0},
-                              linear};
+        nested_ =
+            NestedFault{{x86::kPF, EventType::hardware_exception, true, r.error_code, 0}, linear};
       } else {
         raise_page_fault(linear, r.error_code);
       }
@@ -330,7 +338,8 @@ bool UnicornProcessor::inner_stack(const Event& event, unsigned level, x86::Segm
   const EngineSegment& tr = engine_->tr;
   const bool wide = (tr.flags >> 8 & 8) != 0;  // 32-bit TSS
   const uint32_t offset = wide ? 4 + level * 8 : 2 + level * 4;
-  if (offset + (wide ? 7u : 3u) > tr.limit) return delivery_fault(x86::kTS, (tr.selector & ~3u) | ext);
+  if (offset + (wide ? 7u : 3u) > tr.limit)
+    return delivery_fault(x86::kTS, (tr.selector & ~3u) | ext);
   uint16_t selector = 0;
   if (wide) {
     uint32_t pair[2];
@@ -423,7 +432,7 @@ void UnicornProcessor::on_syscall(uint64_t length, uintptr_t return_to) {
   if ((paging_.efer & x86::efer::SCE) == 0 || (engine_->hflags & hf::cs64) == 0)
     cpu_vmexit_x86_64(engine_, svm::exception + x86::kUD, 0, return_to);
   const EngineLayout& at = engine_layout();
-  const uint64_t star = env64(at.star), flags = rflags();
+  const uint64_t star = env64(at.star), flags = unstepped(rflags());
   engine_->gpr[1] = engine_->eip + length;
   engine_->gpr[11] = flags & ~x86::rflags::RF;
   const uint16_t selector = static_cast<uint16_t>(star >> 32 & 0xfffc);

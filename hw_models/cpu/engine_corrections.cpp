@@ -90,7 +90,8 @@ CUPEL_INTERPOSE bool x86_cpu_tlb_fill_x86_64(void* cpu, uint64_t address, int si
   static auto* next =
       original<bool(void*, uint64_t, int, int, int, bool, uintptr_t)>("x86_cpu_tlb_fill_x86_64");
   if (note_cpu_object(cpu)) return next(cpu, address, size, access, mmu_index, probe, return_to);
-  return running()->on_tlb_fill(cpu, address, access, mmu_index, probe, return_to);
+  return running()->on_tlb_fill(cpu, address, static_cast<unsigned>(size), access, mmu_index, probe,
+                                return_to);
 }
 
 // Exit checks in mid-block rewind RIP to the start of the block. We only leave from hooks that
@@ -127,8 +128,8 @@ CUPEL_INTERPOSE void tlb_unprotect_code_x86_64(void*, uint64_t ram_address) {
 }
 CUPEL_INTERPOSE void tb_invalidate_phys_page_fast_x86_64(void* uc, void* pages, uint64_t start,
                                                          int length, uintptr_t return_to) {
-  static auto* next = original<void(void*, void*, uint64_t, int, uintptr_t)>(
-      "tb_invalidate_phys_page_fast_x86_64");
+  static auto* next =
+      original<void(void*, void*, uint64_t, int, uintptr_t)>("tb_invalidate_phys_page_fast_x86_64");
   auto* cpu = running();
   if (cpu != nullptr) {
     cpu->last_written_ram = start;

@@ -36,16 +36,16 @@ class Fiber {
     Stack allocator(kStackSize);
     auto stack = allocator.allocate();
     remember_stack(stack);
-    inner_ = boost::context::fiber(
-        std::allocator_arg, boost::context::preallocated(stack.sp, stack.size, stack), allocator,
-        [this](boost::context::fiber&& caller) {
-          outer_ = std::move(caller);
-          entered();
-          body_();
-          finished_ = true;
-          leaving(true);
-          return std::move(outer_);
-        });
+    inner_ = boost::context::fiber(std::allocator_arg,
+                                   boost::context::preallocated(stack.sp, stack.size, stack),
+                                   allocator, [this](boost::context::fiber&& caller) {
+                                     outer_ = std::move(caller);
+                                     entered();
+                                     body_();
+                                     finished_ = true;
+                                     leaving(true);
+                                     return std::move(outer_);
+                                   });
   }
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;

@@ -32,36 +32,83 @@ bool valid_pat(uint64_t value) {
 bool UnicornProcessor::read_msr(uint32_t index, uint64_t& value) {
   const EngineLayout& at = engine_layout();
   switch (index) {
-    case m::TSC: value = host_tsc() + tsc_adjust_; return true;
-    case m::TSC_ADJUST: value = tsc_adjust_; return true;
-    case m::EFER: value = paging_.efer; return true;
-    case m::STAR: value = env64(at.star); return true;
-    case m::LSTAR: value = env64(at.lstar); return true;
-    case m::CSTAR: value = env64(at.cstar); return true;
-    case m::FMASK: value = env64(at.fmask); return true;
-    case m::KERNEL_GS_BASE: value = env64(at.kernel_gs_base); return true;
-    case m::FS_BASE: value = engine_->seg[4].base; return true;
-    case m::GS_BASE: value = engine_->seg[5].base; return true;
-    case m::SYSENTER_CS: value = static_cast<uint32_t>(env64(at.sysenter_cs)); return true;
-    case m::SYSENTER_ESP: value = env64(at.sysenter_esp); return true;
-    case m::SYSENTER_EIP: value = env64(at.sysenter_eip); return true;
-    case m::TSC_AUX: value = tsc_aux_; return true;
-    case m::PAT: value = pat_; return true;
-    case m::DEBUGCTL: value = debugctl_; return true;
-    case m::MISC_ENABLE: value = misc_enable_; return true;
-    case m::FEATURE_CONTROL: value = feature_control_; return true;
-    case m::APIC_BASE: value = apic_base_; return true;
-    case m::BIOS_SIGN_ID: value = 0; return true;
-    case m::MCG_CAP: value = 0; return true;
-    default: return false;
+    case m::TSC:
+      value = host_tsc() + tsc_adjust_;
+      return true;
+    case m::TSC_ADJUST:
+      value = tsc_adjust_;
+      return true;
+    case m::EFER:
+      value = paging_.efer;
+      return true;
+    case m::STAR:
+      value = env64(at.star);
+      return true;
+    case m::LSTAR:
+      value = env64(at.lstar);
+      return true;
+    case m::CSTAR:
+      value = env64(at.cstar);
+      return true;
+    case m::FMASK:
+      value = env64(at.fmask);
+      return true;
+    case m::KERNEL_GS_BASE:
+      value = env64(at.kernel_gs_base);
+      return true;
+    case m::FS_BASE:
+      value = engine_->seg[4].base;
+      return true;
+    case m::GS_BASE:
+      value = engine_->seg[5].base;
+      return true;
+    case m::SYSENTER_CS:
+      value = static_cast<uint32_t>(env64(at.sysenter_cs));
+      return true;
+    case m::SYSENTER_ESP:
+      value = env64(at.sysenter_esp);
+      return true;
+    case m::SYSENTER_EIP:
+      value = env64(at.sysenter_eip);
+      return true;
+    case m::TSC_AUX:
+      value = tsc_aux_;
+      return true;
+    case m::PAT:
+      value = pat_;
+      return true;
+    case m::DEBUGCTL:
+      value = debugctl_;
+      return true;
+    case m::MISC_ENABLE:
+      value = misc_enable_;
+      return true;
+    case m::FEATURE_CONTROL:
+      value = feature_control_;
+      return true;
+    case m::APIC_BASE:
+      value = apic_base_;
+      return true;
+    case m::BIOS_SIGN_ID:
+      value = 0;
+      return true;
+    case m::MCG_CAP:
+      value = 0;
+      return true;
+    default:
+      return false;
   }
 }
 
 bool UnicornProcessor::write_msr(uint32_t index, uint64_t value) {
   const EngineLayout& at = engine_layout();
   switch (index) {
-    case m::TSC: tsc_adjust_ = value - host_tsc(); return true;
-    case m::TSC_ADJUST: tsc_adjust_ = value; return true;
+    case m::TSC:
+      tsc_adjust_ = value - host_tsc();
+      return true;
+    case m::TSC_ADJUST:
+      tsc_adjust_ = value;
+      return true;
     case m::EFER: {
       const uint64_t known = x86::efer::SCE | x86::efer::LME | x86::efer::LMA | x86::efer::NXE;
       if ((value & ~known) != 0) return false;
@@ -71,7 +118,9 @@ bool UnicornProcessor::write_msr(uint32_t index, uint64_t value) {
                             (value & ~x86::efer::LMA) | (paging_.efer & x86::efer::LMA));
       return true;
     }
-    case m::STAR: env64(at.star) = value; return true;
+    case m::STAR:
+      env64(at.star) = value;
+      return true;
     case m::LSTAR:
       if (!canonical(value)) return false;
       env64(at.lstar) = value;
@@ -80,7 +129,9 @@ bool UnicornProcessor::write_msr(uint32_t index, uint64_t value) {
       if (!canonical(value)) return false;
       env64(at.cstar) = value;
       return true;
-    case m::FMASK: env64(at.fmask) = value & 0xffffffffu; return true;
+    case m::FMASK:
+      env64(at.fmask) = value & 0xffffffffu;
+      return true;
     case m::KERNEL_GS_BASE:
       if (!canonical(value)) return false;
       env64(at.kernel_gs_base) = value;
@@ -118,14 +169,20 @@ bool UnicornProcessor::write_msr(uint32_t index, uint64_t value) {
       if ((value & ~kDebugctlKnown) != 0) return false;
       debugctl_ = value;
       return true;
-    case m::MISC_ENABLE: misc_enable_ = value; return true;
+    case m::MISC_ENABLE:
+      misc_enable_ = value;
+      return true;
     case m::FEATURE_CONTROL:
       if ((feature_control_ & 1) != 0) return false;  // locked
       feature_control_ = value;
       return true;
-    case m::APIC_BASE: apic_base_ = value; return true;
-    case m::BIOS_SIGN_ID: return true;
-    default: return false;
+    case m::APIC_BASE:
+      apic_base_ = value;
+      return true;
+    case m::BIOS_SIGN_ID:
+      return true;
+    default:
+      return false;
   }
 }
 

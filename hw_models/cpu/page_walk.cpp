@@ -156,8 +156,8 @@ class Walker {
   }
 
   WalkResult fault(bool present, bool reserved) {
-    const bool nx_reported = (paging_.efer & x86::efer::NXE) != 0 ||
-                             (paging_.cr4 & x86::cr4::SMEP) != 0;
+    const bool nx_reported =
+        (paging_.efer & x86::efer::NXE) != 0 || (paging_.cr4 & x86::cr4::SMEP) != 0;
     result_.outcome = WalkResult::Outcome::page_fault;
     result_.error_code = (present ? x86::pf::P : 0) |
                          (request_.access == Access::write ? x86::pf::W : 0) |

@@ -38,8 +38,8 @@ Failure<Error> unknown_library(const std::string& what) {
 class ScratchEngine {
  public:
   ScratchEngine() {
-    memory_ = static_cast<uint8_t*>(mmap(nullptr, kScratchSize, PROT_READ | PROT_WRITE,
-                                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    memory_ = static_cast<uint8_t*>(
+        mmap(nullptr, kScratchSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     if (memory_ == MAP_FAILED) return;
     if (uc_open(UC_ARCH_X86, UC_MODE_64, &uc_) != UC_ERR_OK) return;
     good_ = uc_ctl_set_cpu_model(uc_, UC_CPU_X86_EPYC) == UC_ERR_OK &&
@@ -75,7 +75,8 @@ bool registers_match(uc_engine* uc, const EngineState& state) {
   uint64_t rip = 0x123456, flags = 0xad7;
   uc_reg_write(uc, UC_X86_REG_RIP, &rip);
   uc_reg_write(uc, UC_X86_REG_EFLAGS, &flags);
-  return state.eip == rip && state.cc_op == kCcOpEflags && (state.cc_src & 0x8d5) == (flags & 0x8d5);
+  return state.eip == rip && state.cc_op == kCcOpEflags &&
+         (state.cc_src & 0x8d5) == (flags & 0x8d5);
 }
 
 bool tables_match(uc_engine* uc, const EngineState& state) {

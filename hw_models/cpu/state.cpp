@@ -25,9 +25,12 @@ uint32_t to_access(uint32_t flags) {
 
 EngineSegment& slot(EngineState& e, Seg s) {
   switch (s) {
-    case Seg::ldtr: return e.ldt;
-    case Seg::tr: return e.tr;
-    default: return e.seg[static_cast<unsigned>(s)];
+    case Seg::ldtr:
+      return e.ldt;
+    case Seg::tr:
+      return e.tr;
+    default:
+      return e.seg[static_cast<unsigned>(s)];
   }
 }
 
@@ -81,7 +84,8 @@ void UnicornProcessor::set_segment(Seg s, const x86::Segment& value) {
 // The engine's own summary of the mode. CPL is SS.DPL (SDM vol. 3C, "Guest Register State").
 void UnicornProcessor::recompute_hflags() {
   auto& e = *engine_;
-  uint32_t h = e.hflags & ~(hf::cpl | hf::cs32 | hf::ss32 | hf::addseg | hf::pe | hf::lma | hf::cs64);
+  uint32_t h =
+      e.hflags & ~(hf::cpl | hf::cs32 | hf::ss32 | hf::addseg | hf::pe | hf::lma | hf::cs64);
   const bool protected_mode = (paging_.cr0 & x86::cr0::PE) != 0;
   const bool v86 = (e.eflags & x86::rflags::VM) != 0;
   const uint32_t cs = e.seg[1].flags, ss = e.seg[2].flags;
@@ -116,12 +120,18 @@ void UnicornProcessor::set_idtr(const x86::DescriptorTable& t) {
 
 uint64_t UnicornProcessor::cr(unsigned n) const {
   switch (n) {
-    case 0: return paging_.cr0;
-    case 2: return cr2_;
-    case 3: return paging_.cr3;
-    case 4: return paging_.cr4;
-    case 8: return cr8_;
-    default: return 0;
+    case 0:
+      return paging_.cr0;
+    case 2:
+      return cr2_;
+    case 3:
+      return paging_.cr3;
+    case 4:
+      return paging_.cr4;
+    case 8:
+      return cr8_;
+    default:
+      return 0;
   }
 }
 
@@ -150,6 +160,14 @@ void UnicornProcessor::set_control_registers(uint64_t cr0, uint64_t cr3, uint64_
   } else if (cr3_changed) {
     flush_non_global();
   }
+}
+
+void UnicornProcessor::set_dr(unsigned n, uint64_t value) {
+  dr_[n] = value;
+  if (n == 6) return;
+  const bool were = breakpoints_.any();
+  breakpoints_ = Breakpoints(dr_);
+  if (were || breakpoints_.any()) flush_tlb();
 }
 
 void UnicornProcessor::set_pdptes(const std::array<uint64_t, 4>& values) {
@@ -288,6 +306,8 @@ void UnicornProcessor::set_state(const x86::CpuState& s) {
   cr2_ = s.cr2;
   cr8_ = s.cr8;
   dr_ = s.dr;
+  breakpoints_ = Breakpoints(dr_);
+  stepping_ = false;
   write_msr(x86::msr::STAR, s.star);
   write_msr(x86::msr::LSTAR, s.lstar);
   write_msr(x86::msr::CSTAR, s.cstar);

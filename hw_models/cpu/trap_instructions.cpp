@@ -80,7 +80,8 @@ void UnicornProcessor::trap_cr(uint32_t code) {
       trap.value = (paging_.cr0 & ~0xeull) | (source & 0xf);
       break;
     }
-    case ZYDIS_MNEMONIC_SMSW: return native_cr(trap, i);
+    case ZYDIS_MNEMONIC_SMSW:
+      return native_cr(trap, i);
     default: {
       const bool from = code < svm::write_cr0;
       trap.cr.kind = from ? CrAccess::Kind::mov_from_cr : CrAccess::Kind::mov_to_cr;
@@ -121,7 +122,8 @@ void UnicornProcessor::native_cr(Trap& trap, const Instruction& i) {
     case 8:
       if (trap.value > 15) return raise(x86::kGP, 0);
       break;
-    default: break;
+    default:
+      break;
   }
   write_cr(trap.cr.cr, trap.value, trap.length);
 }
@@ -142,8 +144,8 @@ bool UnicornProcessor::valid_cr0(uint64_t value) const {
 bool UnicornProcessor::valid_cr4(uint64_t value) const {
   const uint64_t known = x86::cr4::VME | x86::cr4::PVI | x86::cr4::TSD | x86::cr4::DE |
                          x86::cr4::PSE | x86::cr4::PAE | x86::cr4::MCE | x86::cr4::PGE |
-                         x86::cr4::PCE | x86::cr4::OSFXSR | x86::cr4::OSXMMEXCPT |
-                         x86::cr4::VMXE | x86::cr4::FSGSBASE | x86::cr4::SMEP | x86::cr4::SMAP;
+                         x86::cr4::PCE | x86::cr4::OSFXSR | x86::cr4::OSXMMEXCPT | x86::cr4::VMXE |
+                         x86::cr4::FSGSBASE | x86::cr4::SMEP | x86::cr4::SMAP;
   if ((value & ~known) != 0) return false;
   return (paging_.efer & x86::efer::LMA) == 0 || (value & x86::cr4::PAE) != 0;
 }
@@ -157,23 +159,34 @@ void UnicornProcessor::write_cr(unsigned n, uint64_t value, unsigned length) {
       if ((value & x86::cr0::PG) != 0 && (next.efer & x86::efer::LME) != 0)
         next.efer |= x86::efer::LMA;
       break;
-    case 2: cr2_ = value; return advance(length);
-    case 3: next.cr3 = value & ~(1ull << 63); break;
-    case 4: next.cr4 = value; break;
-    case 8: cr8_ = value & 15; return advance(length);
-    default: return trap_exception(x86::kUD);
+    case 2:
+      cr2_ = value;
+      return advance(length);
+    case 3:
+      next.cr3 = value & ~(1ull << 63);
+      break;
+    case 4:
+      next.cr4 = value;
+      break;
+    case 8:
+      cr8_ = value & 15;
+      return advance(length);
+    default:
+      return trap_exception(x86::kUD);
   }
   // PAE paging reads its PDPTEs now. SDM vol. 3A, "PDPTE Registers".
   const bool pae = next.paging() && next.pae() && !next.long_mode();
   if (pae) {
     PhysicalAccess refused;
     switch (load_pdptes(memory_, monitor(), next, next.pdptes, refused)) {
-      case PdpteLoad::reserved: return raise(x86::kGP, 0);
+      case PdpteLoad::reserved:
+        return raise(x86::kGP, 0);
       case PdpteLoad::physical_fault:
         if (!monitored_) return triple_fault();
         monitor().on_translation_fault(refused);
         return park(Park::exit);
-      case PdpteLoad::ok: break;
+      case PdpteLoad::ok:
+        break;
     }
   }
   const auto pdptes = next.pdptes;
@@ -218,9 +231,9 @@ void UnicornProcessor::trap_dr(uint32_t) {
     if (n == 6) {
       dr_[6] = (reg & 0xe00f) | 0xffff0ff0;
     } else if (n == 7) {
-      dr_[7] = (reg & 0xffff2fff) | 0x400;
+      set_dr(7, (reg & 0xffff2fff) | 0x400);
     } else {
-      dr_[n] = reg;
+      set_dr(n, reg);
     }
   }
   advance(trap.length);
@@ -262,12 +275,15 @@ void UnicornProcessor::trap_io() {
   trap.io.size = static_cast<uint8_t>(info >> 4 & 7);
   trap.io.in = (info & 1) != 0;
   trap.io.string = i.info.mnemonic >= ZYDIS_MNEMONIC_INSB && i.info.mnemonic <= ZYDIS_MNEMONIC_INSW;
-  trap.io.string |= i.info.mnemonic >= ZYDIS_MNEMONIC_OUTSB && i.info.mnemonic <= ZYDIS_MNEMONIC_OUTSW;
+  trap.io.string |=
+      i.info.mnemonic >= ZYDIS_MNEMONIC_OUTSB && i.info.mnemonic <= ZYDIS_MNEMONIC_OUTSW;
   trap.io.rep = (i.info.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPNE)) != 0;
   trap.io.immediate = i.info.opcode >= 0xe4 && i.info.opcode <= 0xe7;
   if (!io_permitted(trap.io.port, trap.io.size)) return;
   if (trap.io.string) {
-    const unsigned address_code = i.info.address_width == 64 ? 2 : i.info.address_width == 32 ? 1 : 0;
+    const unsigned address_code = i.info.address_width == 64   ? 2
+                                  : i.info.address_width == 32 ? 1
+                                                               : 0;
     trap.io_address_size = static_cast<uint8_t>(i.info.address_width / 8);
     trap.io_linear = linear_address(i);
     if (const auto* memory = i.memory_operand()) {

@@ -10,6 +10,7 @@ namespace cupel::cpu {
 using x86::Gpr;
 
 void UnicornProcessor::dispatch(uint32_t code) {
+  if (stepping_ && code != svm::exception + x86::kDB) end_step();  // it did not complete
   if (code == svm::cpuid) return trap_cpuid();
   if (code >= svm::exception && code < svm::exception + 32) {
     const uint32_t vector = code - svm::exception;
@@ -20,22 +21,38 @@ void UnicornProcessor::dispatch(uint32_t code) {
   if (code < svm::read_dr0) return trap_cr(code);
   if (code < svm::exception) return trap_dr(code);
   switch (code) {
-    case svm::intr: return boundary();
-    case svm::rdtsc: return trap_rdtsc(TrapKind::rdtsc);
-    case svm::rdtscp: return trap_rdtsc(TrapKind::rdtscp);
-    case svm::msr: return trap_msr();
-    case svm::io: return trap_io();
-    case svm::hlt: return trap_hlt();
-    case svm::invlpg: return trap_invlpg();
-    case svm::software_interrupt: return trap_software_interrupt();
-    case svm::pause: return trap_simple(TrapKind::pause);
-    case svm::rdpmc: return trap_simple(TrapKind::rdpmc);
-    case svm::invd: return trap_simple(TrapKind::invd);
-    case svm::wbinvd: return trap_simple(TrapKind::wbinvd);
-    case svm::monitor: return trap_simple(TrapKind::monitor);
-    case svm::mwait: return trap_simple(TrapKind::mwait);
-    case svm::shutdown: return triple_fault();
-    default: return trap_undefined();  // SVM's own instructions do not exist here
+    case svm::intr:
+      return boundary();
+    case svm::rdtsc:
+      return trap_rdtsc(TrapKind::rdtsc);
+    case svm::rdtscp:
+      return trap_rdtsc(TrapKind::rdtscp);
+    case svm::msr:
+      return trap_msr();
+    case svm::io:
+      return trap_io();
+    case svm::hlt:
+      return trap_hlt();
+    case svm::invlpg:
+      return trap_invlpg();
+    case svm::software_interrupt:
+      return trap_software_interrupt();
+    case svm::pause:
+      return trap_simple(TrapKind::pause);
+    case svm::rdpmc:
+      return trap_simple(TrapKind::rdpmc);
+    case svm::invd:
+      return trap_simple(TrapKind::invd);
+    case svm::wbinvd:
+      return trap_simple(TrapKind::wbinvd);
+    case svm::monitor:
+      return trap_simple(TrapKind::monitor);
+    case svm::mwait:
+      return trap_simple(TrapKind::mwait);
+    case svm::shutdown:
+      return triple_fault();
+    default:
+      return trap_undefined();  // SVM's own instructions do not exist here
   }
 }
 
@@ -115,12 +132,23 @@ uint64_t UnicornProcessor::linear_address(const Instruction& i) const {
   if (operand == nullptr) return address;
   unsigned segment = 3;
   switch (operand->mem.segment) {
-    case ZYDIS_REGISTER_ES: segment = 0; break;
-    case ZYDIS_REGISTER_CS: segment = 1; break;
-    case ZYDIS_REGISTER_SS: segment = 2; break;
-    case ZYDIS_REGISTER_FS: segment = 4; break;
-    case ZYDIS_REGISTER_GS: segment = 5; break;
-    default: break;
+    case ZYDIS_REGISTER_ES:
+      segment = 0;
+      break;
+    case ZYDIS_REGISTER_CS:
+      segment = 1;
+      break;
+    case ZYDIS_REGISTER_SS:
+      segment = 2;
+      break;
+    case ZYDIS_REGISTER_FS:
+      segment = 4;
+      break;
+    case ZYDIS_REGISTER_GS:
+      segment = 5;
+      break;
+    default:
+      break;
   }
   if ((engine_->hflags & hf::cs64) != 0)
     return segment >= 4 ? address + engine_->seg[segment].base : address;
@@ -132,8 +160,46 @@ uint64_t UnicornProcessor::linear_address(const Instruction& i) const {
 void UnicornProcessor::trap_exception(uint32_t vector) {
   std::optional<uint32_t> error_code;
   if (x86::has_error_code(vector)) error_code = engine_error_code();
-  const uint64_t single_step = 1ull << 14;  // the only #DB the engine raises
-  raise(static_cast<uint8_t>(vector), error_code, vector == x86::kDB ? single_step : 0);
+  uint64_t status = 0;
+  if (vector == x86::kDB) {
+    status = 1ull << 14;  // single step: the only #DB the engine raises by itself
+    if (stepping_) {
+      status = step_hits_ | (guest_single_steps_ ? status : 0);
+      const bool hide = step_pushes_flags_ && !guest_single_steps_;
+      end_step();
+      if (hide) hide_step_in_pushed_flags();
+      if (status == 0) return;  // nobody but us wanted this step
+    }
+  }
+  raise(static_cast<uint8_t>(vector), error_code, status);
+}
+
+// Data breakpoints are traps: the instruction completes first. SDM vol. 3B, "Data Memory and I/O
+// Breakpoint Exception Conditions".
+void UnicornProcessor::step_over(uint64_t hits) {
+  stepping_ = true;
+  step_hits_ = hits;
+  guest_single_steps_ = (engine_->eflags & x86::rflags::TF) != 0;
+  engine_->eflags |= x86::rflags::TF;
+  const Instruction* i = decode_current();
+  step_pushes_flags_ = i != nullptr && (i->info.mnemonic == ZYDIS_MNEMONIC_PUSHF ||
+                                        i->info.mnemonic == ZYDIS_MNEMONIC_PUSHFD ||
+                                        i->info.mnemonic == ZYDIS_MNEMONIC_PUSHFQ);
+}
+
+void UnicornProcessor::hide_step_in_pushed_flags() {
+  const bool wide = (engine_->hflags & hf::cs64) != 0;
+  const uint64_t top =
+      wide ? engine_->gpr[4] : (engine_->seg[2].base + engine_->gpr[4]) & 0xffffffffu;
+  uint16_t image = 0;
+  if (copy_linear(top, &image, 2, Access::read, cpl() == 3) != Copy::ok) return;
+  image = static_cast<uint16_t>(image & ~x86::rflags::TF);
+  (void)copy_linear(top, &image, 2, Access::write, cpl() == 3);
+}
+
+void UnicornProcessor::end_step() {
+  stepping_ = false;
+  if (!guest_single_steps_) engine_->eflags &= ~x86::rflags::TF;
 }
 
 void UnicornProcessor::trap_page_fault() {
@@ -144,8 +210,17 @@ void UnicornProcessor::trap_page_fault() {
       if (!monitored_) return triple_fault();  // memory that does not exist
       monitor().on_translation_fault(fault.refused);
       return park(Park::exit);
-    case FillFault::Kind::non_canonical: return raise(x86::kGP, 0);
-    default: return raise_page_fault(fault.address, fault.error_code);
+    case FillFault::Kind::non_canonical:
+      return raise(x86::kGP, 0);
+    case FillFault::Kind::code_page_watched: {
+      const bool resumed = (engine_->eflags & x86::rflags::RF) != 0;
+      const uint64_t hits = resumed ? 0 : breakpoints_.hits(fault.address, 1, Access::fetch);
+      return hits != 0 ? raise(x86::kDB, {}, hits) : step_over(0);
+    }
+    case FillFault::Kind::data_breakpoint:
+      return step_over(fault.address);
+    default:
+      return raise_page_fault(fault.address, fault.error_code);
   }
 }
 
@@ -154,19 +229,32 @@ namespace {
 // The instructions VMX adds, by their opcode bytes after prefixes. SDM vol. 2D and 3C.
 VmxInstruction vmx_instruction(const Instruction& i) {
   switch (i.info.mnemonic) {
-    case ZYDIS_MNEMONIC_VMCLEAR: return VmxInstruction::vmclear;
-    case ZYDIS_MNEMONIC_VMLAUNCH: return VmxInstruction::vmlaunch;
-    case ZYDIS_MNEMONIC_VMPTRLD: return VmxInstruction::vmptrld;
-    case ZYDIS_MNEMONIC_VMPTRST: return VmxInstruction::vmptrst;
-    case ZYDIS_MNEMONIC_VMREAD: return VmxInstruction::vmread;
-    case ZYDIS_MNEMONIC_VMRESUME: return VmxInstruction::vmresume;
-    case ZYDIS_MNEMONIC_VMWRITE: return VmxInstruction::vmwrite;
-    case ZYDIS_MNEMONIC_VMXOFF: return VmxInstruction::vmxoff;
-    case ZYDIS_MNEMONIC_VMXON: return VmxInstruction::vmxon;
-    case ZYDIS_MNEMONIC_INVEPT: return VmxInstruction::invept;
-    case ZYDIS_MNEMONIC_INVVPID: return VmxInstruction::invvpid;
-    case ZYDIS_MNEMONIC_VMFUNC: return VmxInstruction::vmfunc;
-    default: return VmxInstruction::none;
+    case ZYDIS_MNEMONIC_VMCLEAR:
+      return VmxInstruction::vmclear;
+    case ZYDIS_MNEMONIC_VMLAUNCH:
+      return VmxInstruction::vmlaunch;
+    case ZYDIS_MNEMONIC_VMPTRLD:
+      return VmxInstruction::vmptrld;
+    case ZYDIS_MNEMONIC_VMPTRST:
+      return VmxInstruction::vmptrst;
+    case ZYDIS_MNEMONIC_VMREAD:
+      return VmxInstruction::vmread;
+    case ZYDIS_MNEMONIC_VMRESUME:
+      return VmxInstruction::vmresume;
+    case ZYDIS_MNEMONIC_VMWRITE:
+      return VmxInstruction::vmwrite;
+    case ZYDIS_MNEMONIC_VMXOFF:
+      return VmxInstruction::vmxoff;
+    case ZYDIS_MNEMONIC_VMXON:
+      return VmxInstruction::vmxon;
+    case ZYDIS_MNEMONIC_INVEPT:
+      return VmxInstruction::invept;
+    case ZYDIS_MNEMONIC_INVVPID:
+      return VmxInstruction::invvpid;
+    case ZYDIS_MNEMONIC_VMFUNC:
+      return VmxInstruction::vmfunc;
+    default:
+      return VmxInstruction::none;
   }
 }
 
@@ -190,11 +278,11 @@ void UnicornProcessor::trap_undefined() {
         trap.address = linear_address(i);
       }
       if (exits(trap)) return;
-    } else if (i.info.mnemonic == ZYDIS_MNEMONIC_GETSEC || i.info.mnemonic == ZYDIS_MNEMONIC_XSETBV) {
+    } else if (i.info.mnemonic == ZYDIS_MNEMONIC_GETSEC ||
+               i.info.mnemonic == ZYDIS_MNEMONIC_XSETBV) {
       trap.kind = i.info.mnemonic == ZYDIS_MNEMONIC_GETSEC ? TrapKind::getsec : TrapKind::xsetbv;
-      const bool enabled = trap.kind == TrapKind::getsec
-                               ? (paging_.cr4 & x86::cr4::SMXE) != 0
-                               : (paging_.cr4 & x86::cr4::OSXSAVE) != 0;
+      const bool enabled = trap.kind == TrapKind::getsec ? (paging_.cr4 & x86::cr4::SMXE) != 0
+                                                         : (paging_.cr4 & x86::cr4::OSXSAVE) != 0;
       if (enabled && exits(trap)) return;
     }
   }
@@ -237,7 +325,8 @@ void UnicornProcessor::trap_cpuid() {
   auto& r = gpr();
   auto leaf = config_.profile.table.get(static_cast<uint32_t>(r[Gpr::rax]),
                                         static_cast<uint32_t>(r[Gpr::rcx]));
-  if (static_cast<uint32_t>(r[Gpr::rax]) == 1) leaf.ebx = (leaf.ebx & 0xffffff) | config_.apic_id << 24;
+  if (static_cast<uint32_t>(r[Gpr::rax]) == 1)
+    leaf.ebx = (leaf.ebx & 0xffffff) | config_.apic_id << 24;
   r[Gpr::rax] = leaf.eax;
   r[Gpr::rbx] = leaf.ebx;
   r[Gpr::rcx] = leaf.ecx;
@@ -268,15 +357,19 @@ void UnicornProcessor::trap_simple(TrapKind kind) {
   if (kind == TrapKind::monitor) trap.address = gpr()[Gpr::rax];
   if (exits(trap)) return;
   switch (kind) {
-    case TrapKind::rdpmc: return raise(x86::kGP, 0);
+    case TrapKind::rdpmc:
+      return raise(x86::kGP, 0);
     // A spin loop waits for time to pass, so it does. Intel Optimization Reference Manual, "Pause
     // Latency in Skylake Client Microarchitecture": up to 140 cycles, about 43 ns at 3.3 GHz.
-    case TrapKind::pause: clock_.add_ticks(43 * VirtualClock::kTicksPerNanosecond); break;
+    case TrapKind::pause:
+      clock_.add_ticks(43 * VirtualClock::kTicksPerNanosecond);
+      break;
     case TrapKind::monitor:
     case TrapKind::mwait:
       if ((config_.profile.table.get(1, 0).ecx >> 3 & 1) == 0) return trap_exception(x86::kUD);
       break;
-    default: break;
+    default:
+      break;
   }
   advance(trap.length);
 }

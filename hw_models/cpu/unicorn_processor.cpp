@@ -94,22 +94,20 @@ Result<void> UnicornProcessor::start() {
 Result<void> UnicornProcessor::open_engine() {
   auto check = [](uc_err e, const char* what) -> Result<void> {
     if (e == UC_ERR_OK) return {};
-    return fail(ErrorKind::environment,
-                std::string("libunicorn: ") + what + ": " + uc_strerror(e));
+    return fail(ErrorKind::environment, std::string("libunicorn: ") + what + ": " + uc_strerror(e));
   };
   CUPEL_TRY(check(uc_open(UC_ARCH_X86, UC_MODE_64, &uc_), "uc_open"));
   CUPEL_TRY(check(uc_ctl_set_cpu_model(uc_, UC_CPU_X86_EPYC), "CPU model EPYC"));
   CUPEL_TRY(check(uc_ctl_set_tcg_buffer_size(uc_, kTranslationBuffer), "translation buffer"));
   CUPEL_TRY(check(uc_mem_map_ptr(uc_, 0, memory_.size(), UC_PROT_ALL, memory_.data()), "memory"));
-  void* control = mmap(nullptr, kControlSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                       -1, 0);
+  void* control =
+      mmap(nullptr, kControlSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (control == MAP_FAILED)
     return fail(ErrorKind::environment, "cannot map the engine's control pages");
   control_ = static_cast<std::byte*>(control);
   CUPEL_TRY(check(uc_mem_map_ptr(uc_, kControlBase, kControlSize, UC_PROT_ALL, control_),
                   "control pages"));
-  const EngineLocation at =
-      locate_engine(uc_, control_ + (kStartCode - kControlBase), kStartCode);
+  const EngineLocation at = locate_engine(uc_, control_ + (kStartCode - kControlBase), kStartCode);
   if (at.state == nullptr) {
     return fail(ErrorKind::environment, "the engine's state was not found",
                 "install libunicorn 2.1.1 as ./cupel setup does");
@@ -118,12 +116,10 @@ Result<void> UnicornProcessor::open_engine() {
   cpu_object_ = at.cpu_object;
   CUPEL_TRY(check(uc_ctl_exits_enable(uc_), "exits"));
   uc_hook hook = 0;
-  CUPEL_TRY(check(uc_hook_add(uc_, &hook, UC_HOOK_INTR, reinterpret_cast<void*>(interrupt_hook),
-                              this, 1, 0),
-                  "interrupt hook"));
-  return check(uc_hook_add(uc_, &hook, UC_HOOK_BLOCK, block_hook(), this, 1,
-                           0),
-               "block hook");
+  CUPEL_TRY(check(
+      uc_hook_add(uc_, &hook, UC_HOOK_INTR, reinterpret_cast<void*>(interrupt_hook), this, 1, 0),
+      "interrupt hook"));
+  return check(uc_hook_add(uc_, &hook, UC_HOOK_BLOCK, block_hook(), this, 1, 0), "block hook");
 }
 
 // AMD APM vol. 2, appendix "Layout of VMCB". Everything that can be intercepted is.
@@ -131,11 +127,12 @@ void UnicornProcessor::prepare_vmcb() {
   std::byte* vmcb = control_;
   std::memset(control_ + (kIoBitmap - kControlBase), 0xff, 0x3000);
   std::memset(control_ + (kMsrBitmap - kControlBase), 0xff, 0x2000);
-  const uint32_t codes[] = {svm::rdtsc, svm::rdpmc, svm::cpuid, svm::rsm, svm::software_interrupt,
-                            svm::invd, svm::pause, svm::hlt, svm::invlpg, svm::invlpga, svm::io,
-                            svm::msr, svm::shutdown, svm::vmrun, svm::vmmcall, svm::vmload,
-                            svm::vmsave, svm::stgi, svm::clgi, svm::skinit, svm::rdtscp,
-                            svm::icebp, svm::wbinvd, svm::monitor, svm::mwait};
+  const uint32_t codes[] = {
+      svm::rdtsc,  svm::rdpmc,  svm::cpuid,    svm::rsm,     svm::software_interrupt,
+      svm::invd,   svm::pause,  svm::hlt,      svm::invlpg,  svm::invlpga,
+      svm::io,     svm::msr,    svm::shutdown, svm::vmrun,   svm::vmmcall,
+      svm::vmload, svm::vmsave, svm::stgi,     svm::clgi,    svm::skinit,
+      svm::rdtscp, svm::icebp,  svm::wbinvd,   svm::monitor, svm::mwait};
   uint64_t intercepts = 0;
   for (const uint32_t code : codes) intercepts |= 1ull << (code - 0x60);
   put<uint32_t>(vmcb + 0x00, ~0u);  // CR reads and writes
@@ -283,8 +280,7 @@ void UnicornProcessor::on_block_deadline() {
   if (!due && !boundary_requested_ && !watched_window_open()) return;
   clock_.set_ticks(start);
   const bool wide = (engine_->hflags & hf::cs64) != 0;
-  engine_->eip =
-      wide ? watch_.address : (watch_.address - engine_->seg[1].base) & 0xffffffffu;
+  engine_->eip = wide ? watch_.address : (watch_.address - engine_->seg[1].base) & 0xffffffffu;
   cpu_vmexit_x86_64(engine_, svm::intr, 0, 0);
 }
 
@@ -308,8 +304,8 @@ void UnicornProcessor::watch_windows(bool interrupts, bool nmis) {
 
 // Called by the engine for every translation it lacks. Runs under a longjmp regime: nothing with
 // a destructor may be alive when cpu_vmexit leaves.
-bool UnicornProcessor::on_tlb_fill(void* cpu_object, uint64_t address, int access, int mmu_index,
-                                   bool probe, uintptr_t return_to) {
+bool UnicornProcessor::on_tlb_fill(void* cpu_object, uint64_t address, unsigned size, int access,
+                                   int mmu_index, bool probe, uintptr_t return_to) {
   const uint64_t page = address & ~(kPageSize - 1);
   if (!parked_once_) {
     tlb_set_page_x86_64(cpu_object, page, page, kReadPage | kWritePage | kExecPage, mmu_index,
@@ -334,8 +330,17 @@ bool UnicornProcessor::on_tlb_fill(void* cpu_object, uint64_t address, int acces
     const int protection = kReadPage | (r.writable ? kWritePage : 0) |
                            (request.access == Access::write ? kWritePage : 0) |
                            (r.executable ? kExecPage : 0);
+    uint64_t extent = kPageSize;
+    if (breakpoints_.any()) [[unlikely]] {
+      if (!probe && !check_breakpoints(address, size, request.access))
+        cpu_vmexit_x86_64(engine_, svm::exception + x86::kPF, 0, return_to);
+      // Smaller than a page: the engine asks again at each access, and fetches one by one.
+      if (breakpoints_.on_page(page, Access::fetch) || breakpoints_.on_page(page, Access::write) ||
+          breakpoints_.on_page(page, Access::read))
+        extent = 1;
+    }
     tlb_set_page_x86_64(cpu_object, page, r.hpa.align_down(kPageSize).value(), protection,
-                        mmu_index, kPageSize);
+                        mmu_index, extent);
     return true;
   }
   if (probe) return false;
@@ -347,14 +352,32 @@ bool UnicornProcessor::on_tlb_fill(void* cpu_object, uint64_t address, int acces
   cpu_vmexit_x86_64(engine_, svm::exception + x86::kPF, 0, return_to);
 }
 
+// False: the access must not go on; what it met is in fill_fault_.
+bool UnicornProcessor::check_breakpoints(uint64_t address, unsigned size, Access access) {
+  if (access == Access::fetch) {
+    const uint64_t page = address & ~(kPageSize - 1);
+    if (stepping_ || address != linear_rip() || !breakpoints_.on_page(page, access)) return true;
+    fill_fault_ = {FillFault::Kind::code_page_watched, address, 0, {}};
+    return false;
+  }
+  const uint64_t hits = breakpoints_.hits(address, size, access);
+  if (hits == 0) return true;
+  if (stepping_) {
+    step_hits_ |= hits;
+    return true;
+  }
+  fill_fault_ = {FillFault::Kind::data_breakpoint, hits, 0, {}};
+  return false;
+}
+
 void UnicornProcessor::set_code_page(uint64_t ram_address, bool on) {
   const uint64_t page = ram_address / kPageSize;
   if (page >= code_pages_.size()) return;
   code_pages_[page] = on;
   // Stores to the page must come through the watch again.
   if (on)
-    tlb_reset_dirty_x86_64(cpu_object_,
-                           reinterpret_cast<uint64_t>(memory_.data()) + page * kPageSize, kPageSize);
+    tlb_reset_dirty_x86_64(
+        cpu_object_, reinterpret_cast<uint64_t>(memory_.data()) + page * kPageSize, kPageSize);
 }
 
 void UnicornProcessor::flush_tlb() {
@@ -394,8 +417,10 @@ void UnicornProcessor::invalidate_code(Hpa start, uint64_t length) {
 uint64_t UnicornProcessor::host_tsc() const {
   // ticks * hz / 4e9 without overflow: whole seconds first.
   constexpr uint64_t kTicksPerSecond = VirtualClock::kTicksPerNanosecond * 1'000'000'000ull;
-  const uint64_t seconds = clock_.ticks() / kTicksPerSecond, rest = clock_.ticks() % kTicksPerSecond;
-  return seconds * config_.tsc_hz + rest * (config_.tsc_hz / 1'000'000) / (kTicksPerSecond / 1'000'000);
+  const uint64_t seconds = clock_.ticks() / kTicksPerSecond,
+                 rest = clock_.ticks() % kTicksPerSecond;
+  return seconds * config_.tsc_hz +
+         rest * (config_.tsc_hz / 1'000'000) / (kTicksPerSecond / 1'000'000);
 }
 
 }  // namespace cupel::cpu

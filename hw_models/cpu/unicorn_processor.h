@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "hw_models/cpu/block_counter.h"
+#include "hw_models/cpu/breakpoints.h"
 #include "hw_models/cpu/decoder.h"
 #include "hw_models/cpu/engine_abi.h"
 #include "hw_models/cpu/fiber.h"
@@ -61,7 +62,7 @@ class UnicornProcessor final : public Processor {
   void set_cr8(uint64_t value) override { cr8_ = value & 15; }
   uint64_t efer() const override { return paging_.efer; }
   uint64_t dr(unsigned n) const override { return dr_[n]; }
-  void set_dr(unsigned n, uint64_t value) override { dr_[n] = value; }
+  void set_dr(unsigned n, uint64_t value) override;
   std::array<uint64_t, 4> pdptes() const override { return paging_.pdptes; }
   void set_pdptes(const std::array<uint64_t, 4>& values) override;
   bool read_msr(uint32_t index, uint64_t& value) override;
@@ -101,8 +102,8 @@ class UnicornProcessor final : public Processor {
   static void* block_hook();
   BlockWatch* block_watch() { return &watch_; }
   uint64_t* clock_ticks() { return clock_.ticks_address(); }
-  bool on_tlb_fill(void* cpu_object, uint64_t address, int access, int mmu_index, bool probe,
-                   uintptr_t return_to);
+  bool on_tlb_fill(void* cpu_object, uint64_t address, unsigned size, int access, int mmu_index,
+                   bool probe, uintptr_t return_to);
   void on_syscall(uint64_t length, uintptr_t return_to);
   void on_iret_done() { nmi_blocked_ = false; }
   bool holds_code(uint64_t ram_address) const {
@@ -223,6 +224,23 @@ class UnicornProcessor final : public Processor {
   bool interrupt_window_watched_ = false;
   bool nmi_window_watched_ = false;
 
+  // Breakpoints. Accesses to a page that holds one always come through the TLB fill. An instruction
+  // that touches watched data is stepped over, and #DB raised behind it; code on a page with an
+  // instruction breakpoint is executed step by step. The step is the engine's TF, hidden from the
+  // guest.
+  Breakpoints breakpoints_;
+  bool stepping_ = false;
+  bool guest_single_steps_ = false;
+  bool step_pushes_flags_ = false;
+  uint64_t step_hits_ = 0;
+  bool check_breakpoints(uint64_t address, unsigned size, Access access);
+  void step_over(uint64_t hits);
+  void end_step();
+  void hide_step_in_pushed_flags();
+  uint64_t unstepped(uint64_t flags) const {
+    return stepping_ && !guest_single_steps_ ? flags & ~x86::rflags::TF : flags;
+  }
+
   // Delivery under way.
   std::optional<Event> injected_;
   std::optional<Event> vectoring_;
@@ -235,7 +253,14 @@ class UnicornProcessor final : public Processor {
 
   // A fault found by the TLB fill, carried over the engine's longjmp to the hook.
   struct FillFault {
-    enum class Kind : uint8_t { none, page_fault, physical, non_canonical } kind = Kind::none;
+    enum class Kind : uint8_t {
+      none,
+      page_fault,
+      physical,
+      non_canonical,
+      code_page_watched,
+      data_breakpoint
+    } kind = Kind::none;
     uint64_t address = 0;
     uint32_t error_code = 0;
     PhysicalAccess refused;

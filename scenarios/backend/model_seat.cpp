@@ -21,13 +21,13 @@ Result<std::unique_ptr<ModelSeat>> ModelSeat::create(uint64_t ram, VirtualClock&
   auto physical = PhysicalMemory::create(frames_at + frames_size);
   if (!physical.ok()) return std::move(physical).failure();
   std::unique_ptr<ModelSeat> seat(new ModelSeat(clock, std::move(physical).value(), ram));
-  auto processor = cpu::Processor::create(*seat->physical_, clock,
-                                          {cpu::server_profile(kTscHz), kTscHz, 0});
+  auto processor =
+      cpu::Processor::create(*seat->physical_, clock, {cpu::server_profile(kTscHz), kTscHz, 0});
   if (!processor.ok()) return std::move(processor).failure();
   seat->processor_ = std::move(processor).value();
   seat->vtx_ = std::make_unique<vtx::LogicalProcessor>(*seat->processor_);
-  auto frames = vmx::FrameAllocator::create(seat->physical_->data() + frames_at, Hpa(frames_at),
-                                            frames_size);
+  auto frames =
+      vmx::FrameAllocator::create(seat->physical_->data() + frames_at, Hpa(frames_at), frames_size);
   if (!frames.ok()) return fail(ErrorKind::internal, "no room for the hypervisor's own frames");
   seat->frames_.emplace(std::move(frames).value());
   // DMA and loaders write behind the processor's back.

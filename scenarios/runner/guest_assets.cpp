@@ -21,7 +21,8 @@ std::string linux_command_line() {
 
 std::string command_line(const VmSpec& vm) {
   switch (vm.guest.kind) {
-    case GuestKind::image: return vm.guest.cmdline;
+    case GuestKind::image:
+      return vm.guest.cmdline;
     case GuestKind::linux_recorder: {
       std::string line = linux_command_line() + " quiet cupel.mode=record cupel.rate_us=" +
                          microseconds(vm.workload.write_interval);

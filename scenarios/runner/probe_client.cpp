@@ -11,7 +11,9 @@ constexpr size_t kEthernet = 14, kArp = 28, kIp = 20, kUdp = 8, kSmallest = 60;
 constexpr char kQuestion[] = "count?";
 
 uint8_t at(const Frame& f, size_t i) { return static_cast<uint8_t>(f[i]); }
-uint16_t be16(const Frame& f, size_t i) { return static_cast<uint16_t>(at(f, i) << 8 | at(f, i + 1)); }
+uint16_t be16(const Frame& f, size_t i) {
+  return static_cast<uint16_t>(at(f, i) << 8 | at(f, i + 1));
+}
 void put16(Frame& f, size_t i, unsigned v) {
   f[i] = static_cast<std::byte>(v >> 8);
   f[i + 1] = static_cast<std::byte>(v);
@@ -123,7 +125,8 @@ void ProbeClient::receive_arp(const Frame& frame) {
   const Ipv4 sender = get<4>(frame, 28), wanted = get<4>(frame, 38);
   if (be16(frame, 20) == 1) {
     for (const Target& t : targets_)
-      if (wanted == own_address(t.address) && sender == t.address) return send_arp(2, sender_mac, sender);
+      if (wanted == own_address(t.address) && sender == t.address)
+        return send_arp(2, sender_mac, sender);
     return;
   }
   for (Target& t : targets_) {

@@ -29,8 +29,7 @@ Result<RunResult> Runner::run() {
   schedule_faults();
   loop();
   if (error_) return Failure<Error>(*error_);
-  if (cancelled_)
-    return fail(ErrorKind::environment, "the run was stopped at its caller's wish");
+  if (cancelled_) return fail(ErrorKind::environment, "the run was stopped at its caller's wish");
   settle_and_verify();
   return judge();
 }
@@ -100,10 +99,10 @@ void Runner::guest_ended(const SimHost& host, VmInstance& instance) {
 }
 
 OracleReport Runner::guest_failures() const {
-  return {"no_guest_failure", Verdict::fail,
-          std::to_string(failures_.count()) +
-              " guests failed by themselves; look at their consoles",
-          failures_.first()};
+  return {
+      "no_guest_failure", Verdict::fail,
+      std::to_string(failures_.count()) + " guests failed by themselves; look at their consoles",
+      failures_.first()};
 }
 
 void Runner::report_progress() {
@@ -122,8 +121,7 @@ SingleInstance::InstanceId Runner::instance_started(const VmSpec& vm, const std:
   return single_.started(vm.name, host, clock_.now());
 }
 
-void Runner::instance_stopped(VmInstance& instance, const std::string& host,
-                              std::string_view why) {
+void Runner::instance_stopped(VmInstance& instance, const std::string& host, std::string_view why) {
   consoles_[instance.name()] = instance.console();
   trace_.mix("vm.exits", instance.vm().vcpu().exits().total);
   if (instance.vm().state() == vm::VmState::running)
@@ -177,8 +175,12 @@ RunResult Runner::judge() {
       case OracleId::no_acknowledged_write_lost:
         for (auto& [name, oracle] : disk_oracles_) result.oracles.push_back(oracle->report());
         break;
-      case OracleId::single_instance: result.oracles.push_back(single_.report()); break;
-      case OracleId::recovery_within: result.oracles.push_back(recovery_->report()); break;
+      case OracleId::single_instance:
+        result.oracles.push_back(single_.report());
+        break;
+      case OracleId::recovery_within:
+        result.oracles.push_back(recovery_->report());
+        break;
     }
   }
   if (failures_.count() > 0) result.oracles.push_back(guest_failures());

@@ -85,8 +85,8 @@ void Runner::build_client() {
   for (size_t i = 0; i < switches_.size(); ++i) {
     const SwitchSpec& spec = scenario_.switches[i];
     client_links_.push_back(std::make_unique<network::Link>(
-        network::LinkConfig{.name = "link/client/" + spec.name, .latency = spec.latency / 2}, queue_,
-        random_, trace_));
+        network::LinkConfig{.name = "link/client/" + spec.name, .latency = spec.latency / 2},
+        queue_, random_, trace_));
     network::Link& link = *client_links_.back();
     switches_[i]->attach(link.end(1));
     ProbeClient::Listener listener;

@@ -24,8 +24,8 @@ SimHost::SimHost(Runner& runner, const HostSpec& spec, HostId id)
     link.name = "link/" + spec.name + "/" + nic.name;
     if (const auto* network = find_switch(runner.scenario(), nic.network))
       link.latency = network->latency / 2;
-    links_.push_back(std::make_unique<network::Link>(link, runner.queue(), runner.random(),
-                                                     runner.trace()));
+    links_.push_back(
+        std::make_unique<network::Link>(link, runner.queue(), runner.random(), runner.trace()));
     nics_.push_back(&hardware_.add_nic(links_.back()->end(0)));
   }
   if (auto* lun = runner.lun()) disk_ = &hardware_.add_disk(lun->add_port(id));
@@ -68,8 +68,8 @@ void SimHost::start_agent() {
   config.boot = hardware_.boots();
   const std::string network = spec_.nics.empty() ? std::string() : spec_.nics.front().network;
   auto& port = vswitch_of(network).add_vnic(vnet::VnicLink::follows_uplinks);
-  agent_ = std::make_unique<cluster::HaAgent>(cluster::HaAgent::Setup{
-      config, *disk_, port, hardware_, hardware_, runner_.trace(), *this});
+  agent_ = std::make_unique<cluster::HaAgent>(
+      cluster::HaAgent::Setup{config, *disk_, port, hardware_, hardware_, runner_.trace(), *this});
   agent_->start();
 }
 

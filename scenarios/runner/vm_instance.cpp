@@ -22,7 +22,8 @@ Result<std::unique_ptr<VmInstance>> VmInstance::start(Setup setup) {
       self->observed_ = std::make_unique<BlockObserver>(*device, *setup.oracle, setup.clock);
       device = self->observed_.get();
     }
-    config.disks.push_back({device, {.id = setup.spec.name, .read_only = false, .observer = nullptr}});
+    config.disks.push_back(
+        {device, {.id = setup.spec.name, .read_only = false, .observer = nullptr}});
   }
   if (setup.port != nullptr) config.nics.push_back({setup.port, setup.spec.nic->mac});
   auto vm = vm::Vm::create(std::move(config), setup.clock, &setup.trace, self->seat_->memory(),
@@ -31,8 +32,8 @@ Result<std::unique_ptr<VmInstance>> VmInstance::start(Setup setup) {
   self->vm_ = std::move(vm).value();
   self->vm_->set_horizon(std::move(setup.horizon));
   self->vm_->platform().set_serial_sink([self](uint8_t byte) { self->printed(byte); });
-  CUPEL_TRY(boot_image(*self->vm_, setup.images.kernel, setup.images.initrd,
-                       command_line(setup.spec)));
+  CUPEL_TRY(
+      boot_image(*self->vm_, setup.images.kernel, setup.images.initrd, command_line(setup.spec)));
   CUPEL_TRY(self->vm_->start());
   return made;
 }

@@ -9,10 +9,10 @@
 #include "core/trace.h"
 #include "hypervisor/vm/virtual_machine.h"
 #include "scenarios/backend/seat.h"
+#include "scenarios/language/scenario.h"
 #include "scenarios/oracles/block_observer.h"
 #include "scenarios/oracles/single_instance.h"
 #include "scenarios/runner/guest_assets.h"
-#include "scenarios/language/scenario.h"
 
 namespace cupel::scenarios {
 
@@ -25,7 +25,7 @@ class VmInstance {
     const GuestImages& images;
     VirtualClock& clock;
     Trace& trace;
-    std::unique_ptr<BlockDevice> disk;         // may be null
+    std::unique_ptr<BlockDevice> disk;          // may be null
     NoAcknowledgedWriteLost* oracle = nullptr;  // watches the disk
     NetPort* port = nullptr;                    // may be null
     std::function<Nanoseconds()> horizon;       // time of the next event outside the VM

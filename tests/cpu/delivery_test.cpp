@@ -24,8 +24,9 @@ TEST(Delivery, RealModeInterruptUsesTheVectorTable) {
 
 TEST(Delivery, ProtectedModeExceptionPushesErrorCode) {
   Machine m;
-  m.load(Machine::kCode, {0xb8, 0x77, 0, 0, 0, 0x8e, 0xd8});  // mov eax, 0x77; mov ds, ax -> #GP(0x74)
-  m.load(0x9000, {0x5b, 0x59, 0xf4});                          // pop ebx; pop ecx; hlt
+  m.load(Machine::kCode,
+         {0xb8, 0x77, 0, 0, 0, 0x8e, 0xd8});  // mov eax, 0x77; mov ds, ax -> #GP(0x74)
+  m.load(0x9000, {0x5b, 0x59, 0xf4});         // pop ebx; pop ecx; hlt
   auto s = m.protected_mode();
   m.gate32(13, 0x9000);
   s.gdtr.limit = 0x6f;
@@ -38,8 +39,8 @@ TEST(Delivery, ProtectedModeExceptionPushesErrorCode) {
 
 TEST(Delivery, LongModeInterruptFromUserSwitchesStackAndReturns) {
   Machine m;
-  m.load(Machine::kCode, {0xff, 0xc6, 0xeb, 0xfc});       // inc esi; jmp
-  m.load(0x9000, {0xff, 0xc7, 0x48, 0xcf});               // inc edi; iretq
+  m.load(Machine::kCode, {0xff, 0xc6, 0xeb, 0xfc});  // inc esi; jmp
+  m.load(0x9000, {0xff, 0xc7, 0x48, 0xcf});          // inc edi; iretq
   auto s = m.long_mode();
   m.gate64(0x30, 0x9000);
   m.poke<uint64_t>(Machine::kTss + 4, 0x6000);
@@ -53,9 +54,9 @@ TEST(Delivery, LongModeInterruptFromUserSwitchesStackAndReturns) {
   m.cpu->set_deadline(2_us);
   m.cpu->run();
   EXPECT_EQ(m.cpu->gpr()[Gpr::rdi], 1u);
-  EXPECT_EQ(m.peek<uint64_t>(0x6000 - 40), Machine::kCode);     // RIP
-  EXPECT_EQ(m.peek<uint64_t>(0x6000 - 32), 0x4bu);              // CS
-  EXPECT_EQ(m.peek<uint64_t>(0x6000 - 8), 0x43u);               // SS
+  EXPECT_EQ(m.peek<uint64_t>(0x6000 - 40), Machine::kCode);  // RIP
+  EXPECT_EQ(m.peek<uint64_t>(0x6000 - 32), 0x4bu);           // CS
+  EXPECT_EQ(m.peek<uint64_t>(0x6000 - 8), 0x43u);            // SS
   EXPECT_EQ(m.cpu->segment(Seg::ss).dpl(), 3u);
   EXPECT_GT(m.cpu->gpr()[Gpr::rsi], 900u);
 }
@@ -160,8 +161,8 @@ TEST(Delivery, NmiWindowOpensAtTheIretThatEndsTheHandler) {
 
 TEST(Delivery, SyscallAndSysretSwitchPrivilege) {
   Machine m;
-  m.load(Machine::kCode, {0x0f, 0x05, 0xf4});                   // syscall; (hlt at CPL 3: #GP)
-  m.load(0x9000, {0x0f, 0xa2, 0x48, 0x0f, 0x07});               // cpuid; sysretq
+  m.load(Machine::kCode, {0x0f, 0x05, 0xf4});      // syscall; (hlt at CPL 3: #GP)
+  m.load(0x9000, {0x0f, 0xa2, 0x48, 0x0f, 0x07});  // cpuid; sysretq
   auto s = m.long_mode();
   s.star = 0x0038001800000000ull;
   s.lstar = 0x9000;

@@ -61,9 +61,13 @@ class Machine {
     for (const int b : bytes) *memory->at(Hpa(at++), 1) = static_cast<std::byte>(b);
   }
   template <class T>
-  void poke(uint64_t at, T value) { memory->write(Hpa(at), value); }
+  void poke(uint64_t at, T value) {
+    memory->write(Hpa(at), value);
+  }
   template <class T>
-  T peek(uint64_t at) { return memory->read<T>(Hpa(at)); }
+  T peek(uint64_t at) {
+    return memory->read<T>(Hpa(at));
+  }
 
   x86::CpuState real_mode() {
     auto s = x86::CpuState::after_reset();

@@ -51,8 +51,8 @@ TEST(Processor, SelfModifyingCodeIsSeenEveryTime) {
   Machine m;
   // Three times: patch the immediate of `mov al, imm8` below and execute it, adding to ebx.
   // xor ebx,ebx; mov ecx,3; L: mov byte [0x9001], cl; call 0x9000; add bl, al; dec ecx; jnz L; hlt
-  m.load(Machine::kCode, {0x31, 0xdb, 0xb9, 3, 0, 0, 0, 0x88, 0x0c, 0x25, 0x01, 0x90, 0, 0,
-                          0xe8, 0xed, 0x0f, 0, 0, 0x00, 0xc3, 0xff, 0xc9, 0x75, 0xee, 0xf4});
+  m.load(Machine::kCode, {0x31, 0xdb, 0xb9, 3,    0, 0, 0,    0x88, 0x0c, 0x25, 0x01, 0x90, 0,
+                          0,    0xe8, 0xed, 0x0f, 0, 0, 0x00, 0xc3, 0xff, 0xc9, 0x75, 0xee, 0xf4});
   m.load(0x9000, {0xb0, 0, 0xc3});
   m.cpu->set_state(m.long_mode());
   m.monitor.exit_on = {TrapKind::hlt};
@@ -146,10 +146,9 @@ TEST(Processor, ControlRegistersRoundTripAndEnterLongMode) {
   s[Seg::cs] = {8, 0xc09b, 0xffffffff, 0};
   // mov ecx, 0xc0000080; mov eax, 0x100; xor edx, edx; wrmsr; mov eax, cr0; or eax, 1<<31;
   // mov cr0, eax; jmp far 0x18:target; target (64-bit): mov rax, cr3; hlt
-  m.load(Machine::kCode,
-         {0xb9, 0x80, 0, 0, 0xc0, 0xb8, 0, 1, 0, 0, 0x31, 0xd2, 0x0f, 0x30, 0x0f, 0x20, 0xc0,
-          0x0d, 0, 0, 0, 0x80, 0x0f, 0x22, 0xc0, 0xea, 0x20, 0x80, 0, 0, 0x18, 0,
-          0x0f, 0x20, 0xd8, 0xf4});
+  m.load(Machine::kCode, {0xb9, 0x80, 0,    0,    0xc0, 0xb8, 0,    1, 0,    0,    0x31, 0xd2,
+                          0x0f, 0x30, 0x0f, 0x20, 0xc0, 0x0d, 0,    0, 0,    0x80, 0x0f, 0x22,
+                          0xc0, 0xea, 0x20, 0x80, 0,    0,    0x18, 0, 0x0f, 0x20, 0xd8, 0xf4});
   m.cpu->set_state(s);
   m.monitor.exit_on = {TrapKind::hlt};
   m.cpu->run();
@@ -161,9 +160,10 @@ TEST(Processor, ControlRegistersRoundTripAndEnterLongMode) {
 TEST(Processor, MovToCr3KeepsGlobalTranslationsOnly) {
   Machine m;
   // mov eax, [0x400000]; mov ebx, [0x600000]; cpuid; mov rcx, cr3; mov cr3, rcx; again; hlt
-  m.load(Machine::kCode, {0x8b, 0x04, 0x25, 0, 0, 0x40, 0, 0x8b, 0x1c, 0x25, 0, 0, 0x60, 0, 0x0f, 0xa2,
-                          0x0f, 0x20, 0xd9, 0x0f, 0x22, 0xd9,
-                          0x8b, 0x04, 0x25, 0, 0, 0x40, 0, 0x8b, 0x1c, 0x25, 0, 0, 0x60, 0, 0xf4});
+  m.load(Machine::kCode,
+         {0x8b, 0x04, 0x25, 0,    0,    0x40, 0,    0x8b, 0x1c, 0x25, 0,    0,    0x60,
+          0,    0x0f, 0xa2, 0x0f, 0x20, 0xd9, 0x0f, 0x22, 0xd9, 0x8b, 0x04, 0x25, 0,
+          0,    0x40, 0,    0x8b, 0x1c, 0x25, 0,    0,    0x60, 0,    0xf4});
   auto s = m.long_mode();
   s.cr4 |= x86::cr4::PGE;
   m.poke<uint32_t>(0x400000, 0x11);
@@ -201,10 +201,10 @@ TEST(Processor, StateRoundTripsIncludingFpu) {
   for (unsigned i = 0; i < 16; ++i) s.gpr.r[i] = 0x1111111111111111ull * i;
   s.lstar = 0xffffffff80001000ull;
   s.kernel_gs_base = 0x1234;
-  s.fxsave[160] = 0xaa;                     // XMM0
+  s.fxsave[160] = 0xaa;  // XMM0
   s.fxsave[2] = 0;
-  s.fxsave[3] = 0x30;                       // TOP = 6
-  s.fxsave[4] = 0xc0;                       // two registers in use
+  s.fxsave[3] = 0x30;  // TOP = 6
+  s.fxsave[4] = 0xc0;  // two registers in use
   for (int i = 0; i < 10; ++i) s.fxsave[32 + i] = static_cast<uint8_t>(i + 1);
   m.cpu->set_state(s);
   const auto back = m.cpu->state();
@@ -250,7 +250,7 @@ TEST(Processor, StringOutputReportsOperandAndPrefix) {
 
 TEST(Processor, VmxInstructionsAreNamed) {
   Machine m;
-  m.load(Machine::kCode, {0x0f, 0x01, 0xc1});  // vmcall
+  m.load(Machine::kCode, {0x0f, 0x01, 0xc1});                     // vmcall
   m.load(Machine::kCode + 0x10, {0x0f, 0x78, 0x44, 0x91, 0x10});  // vmread [rcx+rdx*4+16], rax
   m.cpu->set_state(m.long_mode());
   m.monitor.exit_on = {TrapKind::vmcall, TrapKind::vmx_instruction};
