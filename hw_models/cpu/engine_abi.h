@@ -76,8 +76,6 @@ void cpu_x86_update_cr0_x86_64(void* env, uint32_t value);
 void cpu_x86_update_cr4_x86_64(void* env, uint32_t value);
 void tlb_flush_x86_64(void* cpu);
 void tlb_flush_page_x86_64(void* cpu, uint64_t address);
-void tlb_flush_by_mmuidx_x86_64(void* cpu, uint16_t index_map);
-void tlb_flush_page_by_mmuidx_x86_64(void* cpu, uint64_t address, uint16_t index_map);
 void tlb_set_page_x86_64(void* cpu, uint64_t va, uint64_t pa, int prot, int mmu_index,
                          uint64_t size);
 void tlb_reset_dirty_x86_64(void* cpu, uint64_t start, uint64_t length);

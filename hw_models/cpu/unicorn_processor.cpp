@@ -17,8 +17,7 @@ constexpr uint64_t kControlSize = 0x10000;
 constexpr uint32_t kTranslationBuffer = 96u << 20;  // address space; touched as needed
 constexpr uint64_t kNeverExit = 0xffff800000000001ull;
 constexpr int kReadPage = 1, kWritePage = 2, kExecPage = 4;
-constexpr int kMmuKernelSmap = 0, kMmuUser = 1, kMmuKernelNoSmap = 2;
-constexpr uint16_t kMmuSupervisorMap = 1u << kMmuKernelSmap | 1u << kMmuKernelNoSmap;
+constexpr int kMmuKernelSmap = 0, kMmuUser = 1;
 
 void interrupt_hook(uc_engine*, uint32_t number, void* self) {
   static_cast<UnicornProcessor*>(self)->on_interrupt_hook(number);
@@ -325,7 +324,7 @@ bool UnicornProcessor::on_tlb_fill(void* cpu_object, uint64_t address, unsigned 
                             mmu_index == kMmuKernelSmap};
   const WalkResult r = walk(memory_, monitor(), paging_, request);
   if (r.outcome == WalkResult::Outcome::ok) {
-    if (mmu_index != kMmuUser && !r.global && non_global_.size() < kMostTracked)
+    if (!r.global && non_global_.size() < kMostTracked)
       non_global_.push_back(page);
     const int protection = kReadPage | (r.writable ? kWritePage : 0) |
                            (request.access == Access::write ? kWritePage : 0) |
@@ -385,14 +384,13 @@ void UnicornProcessor::flush_tlb() {
   non_global_.clear();
   tlb_flush_x86_64(cpu_object_);
 }
-// SDM vol. 3A, "Operations that Invalidate TLBs and Paging-Structure Caches". User translations go
-// as a whole, of the supervisor's those that are known not to be global.
+// SDM vol. 3A, "Operations that Invalidate TLBs and Paging-Structure Caches". Page by page:
+// dropping everything would also drop the engine's memory of where indirect jumps lead.
 void UnicornProcessor::flush_non_global() {
   if ((paging_.cr4 & x86::cr4::PGE) == 0 || non_global_.size() >= kMostTracked) return flush_tlb();
   fetch_from_ = nullptr;
-  tlb_flush_by_mmuidx_x86_64(cpu_object_, 1u << kMmuUser);
   for (const uint64_t page : non_global_)
-    tlb_flush_page_by_mmuidx_x86_64(cpu_object_, page, kMmuSupervisorMap);
+    tlb_flush_page_x86_64(cpu_object_, page);
   non_global_.clear();
 }
 

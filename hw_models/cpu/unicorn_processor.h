@@ -268,7 +268,7 @@ class UnicornProcessor final : public Processor {
 
   uint64_t fetch_page_ = ~0ull;
   const std::byte* fetch_from_ = nullptr;
-  // Supervisor translations that are not global, since the last flush; few, or it is given up.
+  // Pages filled since the last flush that are not global; few, or all is flushed.
   static constexpr size_t kMostTracked = 96;
   std::vector<uint64_t> non_global_;
   std::vector<bool> code_pages_;
