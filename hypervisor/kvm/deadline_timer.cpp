@@ -67,9 +67,7 @@ void DeadlineTimer::attach(uint8_t* immediate_exit) { attached_vcpu = immediate_
 void DeadlineTimer::detach() { attached_vcpu = nullptr; }
 
 void DeadlineTimer::arm(Nanoseconds when) {
-  // One that is due must be set again even so: its expiry may have been taken for something else,
-  // and a vCPU that then waits for an interrupt window would wait for ever.
-  if (when == armed_ && (when == Nanoseconds::max() || when > real_now())) return;
+  if (when == armed_) return;
   armed_ = when;
   itimerspec setting{};
   if (when != Nanoseconds::max()) setting.it_value = to_timespec(when);
