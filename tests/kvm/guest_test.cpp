@@ -1,5 +1,6 @@
 // Whole guests on the kvm backend: the workload guest, and Linux where an image is given.
 //
+// CUPEL_GUEST_OPTIONS is added to every guest's command line.
 // CUPEL_WORKLOAD_GUEST, CUPEL_LINUX_KERNEL and CUPEL_LINUX_INITRD name the images; the defaults are
 // the places that nested/run_nested.sh puts them. A missing image skips its tests.
 #include <gtest/gtest.h>
@@ -23,6 +24,12 @@ using Bytes = std::vector<std::byte>;
 std::string image_path(const char* variable, const char* fallback) {
   const char* const value = std::getenv(variable);
   return value != nullptr ? value : fallback;
+}
+
+// With a space before it, or empty.
+std::string more_options() {
+  const char* const value = std::getenv("CUPEL_GUEST_OPTIONS");
+  return value != nullptr ? std::string(" ") + value : std::string();
 }
 
 Bytes read_file(const std::string& path) {
@@ -110,7 +117,7 @@ class Workload : public Guest {
   void boot(const std::string& command_line) {
     create(16_MiB);
     if (HasFatalFailure()) return;
-    const auto booted = vm->boot_pvh({image, {}, command_line});
+    const auto booted = vm->boot_pvh({image, {}, command_line + more_options()});
     ASSERT_TRUE(booted.ok()) << describe(booted.error());
     ASSERT_TRUE(vm->start().ok());
   }
@@ -203,9 +210,10 @@ TEST_F(Guest, LinuxRunsToTheEndOfItsInitScript) {
   const Bytes initrd = read_file(image_path("CUPEL_LINUX_INITRD", "/guest/initramfs"));
   create(256_MiB);
   if (HasFatalFailure()) return;
-  const char* const options =
+  const std::string options =
       "console=ttyS0 quiet panic=-1 reboot=k nolapic pci=conf1 cupel.mode=record "
-      "cupel.rate_us=1000";
+      "cupel.rate_us=1000" +
+      more_options();
   const auto booted = vm->boot_linux({kernel, initrd, options});
   ASSERT_TRUE(booted.ok()) << describe(booted.error());
   ASSERT_TRUE(vm->start().ok());

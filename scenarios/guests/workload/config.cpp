@@ -70,6 +70,12 @@ bool apply(Text key, Text value, Config& config, const char*& name) {
     name = "ip";
     return parse_ip(value, config.ip);
   }
+  // As on Linux's command line: the processor never halts while it waits.
+  if (equal(key, "idle")) {
+    name = "idle";
+    config.idle_poll = equal(value, "poll");
+    return config.idle_poll;
+  }
   for (const NumberKey& number : kNumbers) {
     if (!equal(key, number.name)) continue;
     name = number.name;

@@ -12,6 +12,7 @@ struct Config {
   uint64_t count = 0;          // count=   records to write; 0: for ever
   uint64_t report = 50;        // report=  records between two `acked` lines; 0: none
   uint64_t seed = 1;           // seed=    of the garbage
+  bool idle_poll = false;      // idle=poll spin instead of HLT
   uint32_t ip = 0;             // ip=a.b.c.d, host byte order; 0: no network
 
   bool mode_is(const char* name) const;

@@ -16,7 +16,8 @@ bool add_irq_handler(uint8_t irq, IrqHandler handler, void* context);
 
 // Interrupts are off on entry and on return: lets one interrupt (or the timer) happen, halted.
 void wait_for_interrupt();
-// From now on nothing may halt: some device has no interrupt line and must be polled.
+// From now on nothing may halt: some device has no interrupt line and must be polled, or the
+// command line says so.
 void forbid_halt();
 
 // Halts for about that time; `background` runs with interrupts off after every wake-up.

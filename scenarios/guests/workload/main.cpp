@@ -49,6 +49,7 @@ extern "C" [[noreturn]] void workload_main(const void* start_info) {
     print_all("WORKLOAD error: bad value for ", bad_key, "=\n");
     leave(Exit::usage);
   }
+  if (config.idle_poll) forbid_halt();
   print_all("WORKLOAD up mode=", static_cast<const char*>(config.mode), "\n");
   run(config);
 }

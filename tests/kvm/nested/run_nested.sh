@@ -2,12 +2,14 @@
 # Runs programs on real kvm-amd: inside a Debian kernel in qemu-system-x86_64, whose TCG executes
 # the SVM instructions. No /dev/kvm and no root needed.
 #
-#   run_nested.sh [--timeout SECONDS] [--guest WORKLOAD_ELF] [--linux] CACHE_DIR PROGRAM...
+#   run_nested.sh [--timeout SECONDS] [--guest WORKLOAD_ELF] [--linux] [--env "NAME=VALUE ..."]
+#                 CACHE_DIR PROGRAM...
 #
 # CACHE_DIR is where scenarios/guests/linux/fetch_kernel.sh put the kernel. Each PROGRAM must be
 # static; it is started without arguments and must exit with 0. WORKLOAD_ELF is placed at
 # /guest/workload.elf in the machine, with --linux the kernel and CACHE_DIR/initramfs.cpio.gz at
-# /guest/vmlinuz and /guest/initramfs.
+# /guest/vmlinuz and /guest/initramfs. --env sets variables for the programs: with
+# "GTEST_FILTER=Workload.* GTEST_REPEAT=50" one test is soaked.
 # Exit: 0 all programs succeeded, 1 one failed, 2 usage, 3 something is missing, 4 time is up.
 set -euo pipefail
 
@@ -17,16 +19,17 @@ die() {
   exit "$1"
 }
 
-limit=300 guest='' with_linux=''
+limit=300 guest='' with_linux='' environment=''
 while [[ ${1:-} == --* ]]; do
   case $1 in
     --timeout) limit=${2:?--timeout needs seconds}; shift 2 ;;
     --guest) guest=${2:?--guest needs a file}; shift 2 ;;
     --linux) with_linux=1; shift ;;
+    --env) environment=${2:?--env needs NAME=VALUE words}; shift 2 ;;
     *) die 2 "unknown option $1" ;;
   esac
 done
-[[ $# -ge 2 ]] || die 2 "usage: run_nested.sh [--timeout S] [--guest ELF] [--linux] CACHE PROGRAM..."
+[[ $# -ge 2 ]] || die 2 "usage: run_nested.sh [--timeout S] [--guest ELF] [--linux] [--env WORDS] CACHE PROGRAM..."
 cache=$1
 shift
 [[ -s $cache/vmlinuz ]] || die 3 "no kernel in $cache; run scenarios/guests/linux/fetch_kernel.sh"
@@ -72,12 +75,13 @@ fi
 (cd "$tree" && find . -mindepth 1 | sort | cpio --create --format=newc --quiet) |
   gzip -1 >"$work/initramfs"
 
-# Bounded by its own timeout: a machine that hangs is stopped, not waited for.
+# Bounded by its own timeout: a machine that hangs is stopped, not waited for. The kernel hands
+# words that it does not know to the first process as its environment.
 log=$work/serial.log
 : >"$log"
 timeout --kill-after=5 "$limit" qemu-system-x86_64 -accel tcg -cpu EPYC,+svm -m 1024 -smp 1 \
   -kernel "$cache/vmlinuz" -initrd "$work/initramfs" \
-  -append "console=ttyS0 quiet panic=-1 tsc=reliable" \
+  -append "console=ttyS0 quiet panic=-1 tsc=reliable $environment" \
   -display none -no-reboot -monitor none -serial "file:$log" </dev/null >&2 &
 machine=$!
 # Shows the log while the machine runs, and ends with it.
