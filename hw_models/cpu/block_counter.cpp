@@ -10,6 +10,7 @@ void tcg_gen_addi_i64_x86_64(void* context, uintptr_t result, uintptr_t a, int64
 void tcg_gen_extu_i32_i64_x86_64(void* context, uintptr_t result, uintptr_t a);
 void tcg_gen_brcond_i64_x86_64(void* context, int condition, uintptr_t a, uintptr_t b, void* label);
 void* gen_new_label_x86_64(void* context);
+void* tcg_tb_lookup_x86_64(void* context, uintptr_t code);
 void tcg_gen_op1_x86_64(void* context, uint32_t opcode, uintptr_t a);
 void tcg_gen_op3_x86_64(void* context, uint32_t opcode, uintptr_t a, uintptr_t b, uintptr_t c);
 }
@@ -26,14 +27,8 @@ thread_local uint32_t last_operation = 0;
 // One emission in one translation context.
 class Emitter {
  public:
-  explicit Emitter(void* context) : context_(context) {}
+  explicit Emitter(void* context) : context_(context), add_(addition(context)) {}
 
-  // The three operations around an addition in tcg-opc.h: ..., ld, st8, st16, st32, st, add.
-  void learn() {
-    const uintptr_t zero = constant(0);
-    tcg_gen_addi_i64_x86_64(context_, temporary(), zero, 1);
-    add_ = last_operation;
-  }
   uintptr_t temporary() {
     return variable(tcg_temp_new_internal_x86_64(context_, kTypeI64, false));
   }
@@ -55,18 +50,42 @@ class Emitter {
   }
   uintptr_t argument(uintptr_t v) const { return v + reinterpret_cast<uintptr_t>(context_); }
 
+  // The operations around an addition in tcg-opc.h: ..., ld, st8, st16, st32, st, add. The first
+  // block tells its number.
+  static uint32_t addition(void* context) {
+    static const uint32_t number = [context] {
+      void* sum = tcg_temp_new_internal_x86_64(context, kTypeI64, false);
+      tcg_gen_addi_i64_x86_64(
+          context, reinterpret_cast<uintptr_t>(sum) - reinterpret_cast<uintptr_t>(context),
+          tcg_const_i64_x86_64(context, 0), 1);
+      return last_operation;
+    }();
+    return number;
+  }
+
   void* context_;
-  uint32_t add_ = 0;
+  const uint32_t add_;
 };
 
 }  // namespace
+
+BlockPlace block_at(void* context, uintptr_t return_to) {
+  // The head of the library's TranslationBlock.
+  struct Block {
+    uint64_t address, code_base;
+    uint32_t flags;
+    uint16_t size;
+  };
+  const auto* block = static_cast<const Block*>(tcg_tb_lookup_x86_64(context, return_to));
+  return block == nullptr ? BlockPlace{} : BlockPlace{block->address, block->size};
+}
 
 void note_operation(uint32_t opcode) { last_operation = opcode; }
 
 void emit_block_count(void* context, void* function, void** args, EmitCall call, uint64_t* ticks,
                       BlockWatch* watch) {
   Emitter e(context);
-  e.learn();
+  watch->context = context;
   const uintptr_t clock = e.address(ticks), watching = e.address(watch);
   const uintptr_t now = e.temporary(), size = e.temporary(), deadline = e.temporary();
   e.load(now, clock, 0);
@@ -74,11 +93,9 @@ void emit_block_count(void* context, void* function, void** args, EmitCall call,
   e.add(now, now, size);
   e.store(now, clock, 0);
   e.load(deadline, watching, offsetof(BlockWatch, deadline_ticks));
-  e.store(e.variable(args[1]), watching, offsetof(BlockWatch, address));
-  e.store(size, watching, offsetof(BlockWatch, size));
   void* label = gen_new_label_x86_64(context);
   tcg_gen_brcond_i64_x86_64(context, kConditionLessUnsigned, now, deadline, label);
-  // Temporaries end at the branch; the hook takes address and size from the watch.
+  // Temporaries end at the branch; the hook finds its block by where it returns to.
   void* slow[4] = {e.temp(e.constant(0)), e.temp(e.constant(0)), e.temp(e.constant(0)),
                    e.temp(e.constant(0))};
   call(context, function, nullptr, 4, slow);

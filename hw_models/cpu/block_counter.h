@@ -6,12 +6,19 @@
 
 namespace cupel::cpu {
 
-// Read and written by translated code, at fixed offsets.
+// Read by translated code, at fixed offsets.
 struct BlockWatch {
   uint64_t deadline_ticks = UINT64_MAX;  // the block hook is called when the clock reaches it
-  uint64_t address = 0;                  // linear address of the block that has just begun
-  uint64_t size = 0;                     // its bytes; the clock already counts them
+  void* context = nullptr;               // the library's translation context
 };
+
+// A block of translated code: its linear address and its bytes.
+struct BlockPlace {
+  uint64_t address = 0, size = 0;
+};
+// The block that the code at host address `return_to` belongs to; it has just begun, and the clock
+// already counts its bytes.
+BlockPlace block_at(void* context, uintptr_t return_to);
 
 // Emits the count in front of a call of the block hook, which `args` (engine, linear address, size,
 // user data) are for; `call` emits the call itself. `context` is the library's translation context.

@@ -24,7 +24,8 @@ void interrupt_hook(uc_engine*, uint32_t number, void* self) {
 }
 // Called at the deadline only, without arguments: see block_counter.h.
 void at_deadline(uc_engine*, uint64_t, uint32_t, void*) {
-  UnicornProcessor::current()->on_block_deadline();
+  UnicornProcessor::current()->on_block_deadline(
+      reinterpret_cast<uintptr_t>(__builtin_return_address(0)));
 }
 
 template <class T>
@@ -273,13 +274,14 @@ void UnicornProcessor::boundary() {
 }
 
 // The start of a block at or after the deadline. The block has not run; take its time back.
-void UnicornProcessor::on_block_deadline() {
-  const uint64_t start = clock_.ticks() - watch_.size;
+void UnicornProcessor::on_block_deadline(uintptr_t return_to) {
+  const BlockPlace block = block_at(watch_.context, return_to);
+  const uint64_t start = clock_.ticks() - block.size;
   const bool due = start >= VirtualClock::to_ticks(deadline_);
   if (!due && !boundary_requested_ && !watched_window_open()) return;
   clock_.set_ticks(start);
   const bool wide = (engine_->hflags & hf::cs64) != 0;
-  engine_->eip = wide ? watch_.address : (watch_.address - engine_->seg[1].base) & 0xffffffffu;
+  engine_->eip = wide ? block.address : (block.address - engine_->seg[1].base) & 0xffffffffu;
   cpu_vmexit_x86_64(engine_, svm::intr, 0, 0);
 }
 

@@ -98,7 +98,7 @@ class UnicornProcessor final : public Processor {
   // --- called by the engine's hooks and corrections (engine_corrections.cpp) ---
   static UnicornProcessor* current() { return current_; }
   void on_interrupt_hook(uint32_t number);
-  void on_block_deadline();
+  void on_block_deadline(uintptr_t return_to);
   static void* block_hook();
   BlockWatch* block_watch() { return &watch_; }
   uint64_t* clock_ticks() { return clock_.ticks_address(); }
