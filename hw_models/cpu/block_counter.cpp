@@ -2,6 +2,8 @@
 
 #include <cstddef>
 
+#include "hw_models/cpu/engine_abi.h"
+
 // The library's code generator. A "variable" is a temporary's distance from the context.
 extern "C" {
 void* tcg_temp_new_internal_x86_64(void* context, int type, bool local);
@@ -10,7 +12,6 @@ void tcg_gen_addi_i64_x86_64(void* context, uintptr_t result, uintptr_t a, int64
 void tcg_gen_extu_i32_i64_x86_64(void* context, uintptr_t result, uintptr_t a);
 void tcg_gen_brcond_i64_x86_64(void* context, int condition, uintptr_t a, uintptr_t b, void* label);
 void* gen_new_label_x86_64(void* context);
-void* tcg_tb_lookup_x86_64(void* context, uintptr_t code);
 void tcg_gen_op1_x86_64(void* context, uint32_t opcode, uintptr_t a);
 void tcg_gen_op3_x86_64(void* context, uint32_t opcode, uintptr_t a, uintptr_t b, uintptr_t c);
 }

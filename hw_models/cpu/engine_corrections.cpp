@@ -118,6 +118,50 @@ CUPEL_INTERPOSE void tcg_gen_op3_x86_64(void* context, uint32_t opcode, uintptr_
   next(context, opcode, a, b, c);
 }
 
+// The library's memory of indirect jumps is too small for a kernel and its programs, and it forgets
+// what lies on a page whose translation is dropped, though most pages are data. Ours stands before.
+CUPEL_INTERPOSE void* helper_lookup_tb_ptr_x86_64(void* env) {
+  static auto* next = original<void*(void*)>("helper_lookup_tb_ptr_x86_64");
+  auto* cpu = running();
+  if (cpu == nullptr) [[unlikely]]
+    return next(env);
+  const JumpCache::Key key = cpu->jump_target();
+  void* code = cpu->jumps.find(key);
+  if (code != nullptr) [[likely]]
+    return code;
+  code = next(env);
+  if (cpu->is_block(code)) cpu->jumps.remember(key, code);
+  return code;
+}
+CUPEL_INTERPOSE void tb_flush_jmp_cache_x86_64(void* cpu_object, uint64_t address) {
+  static auto* next = original<void(void*, uint64_t)>("tb_flush_jmp_cache_x86_64");
+  if (auto* cpu = running(); cpu != nullptr) {
+    if (!cpu->may_hold_jump_target(address)) return;
+    cpu->jumps.forget_page(address);
+  }
+  next(cpu_object, address);
+}
+CUPEL_INTERPOSE void tlb_flush_by_mmuidx_x86_64(void* cpu_object, uint16_t indices) {
+  static auto* next = original<void(void*, uint16_t)>("tlb_flush_by_mmuidx_x86_64");
+  if (auto* cpu = running(); cpu != nullptr) cpu->jumps.forget();
+  next(cpu_object, indices);
+}
+CUPEL_INTERPOSE void tb_flush_x86_64(void* cpu_object) {
+  static auto* next = original<void(void*)>("tb_flush_x86_64");
+  if (auto* cpu = running(); cpu != nullptr) cpu->jumps.forget();
+  next(cpu_object);
+}
+CUPEL_INTERPOSE void tb_phys_invalidate_x86_64(void* context, void* block, uint64_t page) {
+  static auto* next = original<void(void*, void*, uint64_t)>("tb_phys_invalidate_x86_64");
+  if (auto* cpu = running(); cpu != nullptr) cpu->jumps.forget();
+  next(context, block, page);
+}
+CUPEL_INTERPOSE void tb_invalidate_phys_range_x86_64(void* uc, uint64_t start, uint64_t end) {
+  static auto* next = original<void(void*, uint64_t, uint64_t)>("tb_invalidate_phys_range_x86_64");
+  if (auto* cpu = running(); cpu != nullptr) cpu->jumps.forget();
+  next(uc, start, end);
+}
+
 // A second write to a page of translated code goes unnoticed: the first one makes the page
 // writable for good. Ours keep a page write-watched as long as it holds translations.
 CUPEL_INTERPOSE void tlb_protect_code_x86_64(void*, uint64_t ram_address) {
@@ -135,6 +179,8 @@ CUPEL_INTERPOSE void tb_invalidate_phys_page_fast_x86_64(void* uc, void* pages, 
     cpu->last_written_ram = start;
     if (!cpu->holds_code(start) && !cpu->holds_code(start + static_cast<uint64_t>(length) - 1))
       return;
+    return cpu->jumps.forget_if_dropped([&] { next(uc, pages, start, length, return_to); },
+                                        [&] { return cpu->blocks_dropped(); });
   }
   next(uc, pages, start, length, return_to);
 }

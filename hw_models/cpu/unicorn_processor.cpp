@@ -37,6 +37,29 @@ void put(std::byte* at, T value) {
 
 thread_local UnicornProcessor* UnicornProcessor::current_ = nullptr;
 
+// What the engine chooses a block by. The flags outside of hflags: TF, IOPL, RF, VM, AC.
+JumpCache::Key UnicornProcessor::jump_target() const {
+  constexpr uint64_t mode = x86::rflags::TF | 3u << 12 | x86::rflags::RF | x86::rflags::VM |
+                            x86::rflags::AC;
+  const uint64_t base = engine_->seg[1].base;
+  return {base + engine_->eip, base,
+          engine_->hflags | static_cast<uint32_t>(engine_->eflags & mode)};
+}
+
+// The way out is one address, and no block; the engine answers it where it must translate first.
+bool UnicornProcessor::is_block(void* code) {
+  if (code == way_out_) return false;
+  if (way_out_ != nullptr) return true;
+  if (tcg_tb_lookup_x86_64(watch_.context, reinterpret_cast<uintptr_t>(code)) != nullptr)
+    return true;
+  way_out_ = code;
+  return false;
+}
+
+uint64_t UnicornProcessor::blocks_dropped() const {
+  return tcg_tb_phys_invalidate_count_x86_64(watch_.context);
+}
+
 void* UnicornProcessor::block_hook() { return reinterpret_cast<void*>(at_deadline); }
 
 Result<std::unique_ptr<Processor>> Processor::create(PhysicalMemory& memory, VirtualClock& clock,
@@ -331,6 +354,7 @@ bool UnicornProcessor::on_tlb_fill(void* cpu_object, uint64_t address, unsigned 
     const int protection = kReadPage | (r.writable ? kWritePage : 0) |
                            (request.access == Access::write ? kWritePage : 0) |
                            (r.executable ? kExecPage : 0);
+    if (r.executable) executable_.set(page_slot(page));
     uint64_t extent = kPageSize;
     if (breakpoints_.any()) [[unlikely]] {
       if (!probe && !check_breakpoints(address, size, request.access))
@@ -384,6 +408,7 @@ void UnicornProcessor::set_code_page(uint64_t ram_address, bool on) {
 void UnicornProcessor::flush_tlb() {
   fetch_from_ = nullptr;
   non_global_.clear();
+  executable_.reset();
   tlb_flush_x86_64(cpu_object_);
 }
 // SDM vol. 3A, "Operations that Invalidate TLBs and Paging-Structure Caches". Page by page:

@@ -9,6 +9,7 @@
 #include <unicorn/unicorn.h>
 
 #include <array>
+#include <bitset>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "hw_models/cpu/decoder.h"
 #include "hw_models/cpu/engine_abi.h"
 #include "hw_models/cpu/fiber.h"
+#include "hw_models/cpu/jump_cache.h"
 #include "hw_models/cpu/page_walk.h"
 #include "hw_models/cpu/processor.h"
 
@@ -104,6 +106,12 @@ class UnicornProcessor final : public Processor {
   uint64_t* clock_ticks() { return clock_.ticks_address(); }
   bool on_tlb_fill(void* cpu_object, uint64_t address, unsigned size, int access, int mmu_index,
                    bool probe, uintptr_t return_to);
+  // Can the engine remember an indirect jump into this page? True more often than it is so.
+  bool may_hold_jump_target(uint64_t linear) const { return executable_[page_slot(linear)]; }
+  JumpCache jumps;
+  JumpCache::Key jump_target() const;
+  bool is_block(void* code);  // or the way out of translated code?
+  uint64_t blocks_dropped() const;
   void on_syscall(uint64_t length, uintptr_t return_to);
   void on_iret_done() { nmi_blocked_ = false; }
   bool holds_code(uint64_t ram_address) const {
@@ -188,7 +196,8 @@ class UnicornProcessor final : public Processor {
   Monitor& monitor() { return *monitor_; }
   uint32_t engine_error_code() const;
 
-  static thread_local UnicornProcessor* current_;
+  // Read at every indirect jump of the guest: without a call, in the Python module too.
+  [[gnu::tls_model("initial-exec")]] static thread_local UnicornProcessor* current_;
 
   PhysicalMemory& memory_;
   VirtualClock& clock_;
@@ -219,6 +228,7 @@ class UnicornProcessor final : public Processor {
 
   // Time and boundaries.
   Nanoseconds deadline_ = Nanoseconds::max();
+  void* way_out_ = nullptr;
   BlockWatch watch_;  // its deadline is 0 while a boundary or window is watched
   bool boundary_requested_ = false;
   bool interrupt_window_watched_ = false;
@@ -272,6 +282,12 @@ class UnicornProcessor final : public Processor {
   static constexpr size_t kMostTracked = 96;
   std::vector<uint64_t> non_global_;
   std::vector<bool> code_pages_;
+  // Linear pages filled as executable since the last flush of all, by a hash of their number.
+  static constexpr size_t kPageSlots = 8192;
+  static size_t page_slot(uint64_t linear) {
+    return (linear / kPageSize ^ linear / kPageSize / kPageSlots) % kPageSlots;
+  }
+  std::bitset<kPageSlots> executable_;
   Decoder decoder_;
   ProcessorStats stats_;
 };
