@@ -1,6 +1,7 @@
 #include "hw_models/cpu/block_counter.h"
 
 #include <cstddef>
+#include <utility>
 
 #include "hw_models/cpu/engine_abi.h"
 
@@ -24,6 +25,7 @@ constexpr int kConditionLessUnsigned = 4;
 constexpr uint32_t kOpSetLabel = 1;
 
 thread_local uint32_t last_operation = 0;
+thread_local bool exit_check_follows = false;
 
 // One emission in one translation context.
 class Emitter {
@@ -38,16 +40,17 @@ class Emitter {
   }
   uintptr_t constant(int64_t value) { return tcg_const_i64_x86_64(context_, value); }
   uintptr_t address(const void* p) { return constant(reinterpret_cast<int64_t>(p)); }
-  void load(uintptr_t to, uintptr_t base, size_t offset) { op(add_ - 5, to, base, offset); }
-  void store(uintptr_t from, uintptr_t base, size_t offset) { op(add_ - 1, from, base, offset); }
+  void load(uintptr_t to, uintptr_t base, intptr_t offset) { op(add_ - 5, to, base, offset); }
+  void store(uintptr_t from, uintptr_t base, intptr_t offset) { op(add_ - 1, from, base, offset); }
   void add(uintptr_t to, uintptr_t a, uintptr_t b) {
     tcg_gen_op3_x86_64(context_, add_, argument(to), argument(a), argument(b));
   }
   void* temp(uintptr_t v) const { return reinterpret_cast<void*>(argument(v)); }
 
  private:
-  void op(uint32_t opcode, uintptr_t value, uintptr_t base, size_t offset) {
-    tcg_gen_op3_x86_64(context_, opcode, argument(value), argument(base), offset);
+  void op(uint32_t opcode, uintptr_t value, uintptr_t base, intptr_t offset) {
+    tcg_gen_op3_x86_64(context_, opcode, argument(value), argument(base),
+                       static_cast<uintptr_t>(offset));
   }
   uintptr_t argument(uintptr_t v) const { return v + reinterpret_cast<uintptr_t>(context_); }
 
@@ -81,25 +84,39 @@ BlockPlace block_at(void* context, uintptr_t return_to) {
   return block == nullptr ? BlockPlace{} : BlockPlace{block->address, block->size};
 }
 
+bool is_exit_check(int condition, int32_t value) {
+  constexpr int kConditionLess = 2;
+  const bool first = std::exchange(exit_check_follows, false);
+  return first && condition == kConditionLess && value == 0;
+}
+
 void note_operation(uint32_t opcode) { last_operation = opcode; }
 
 void emit_block_count(void* context, void* function, void** args, EmitCall call, uint64_t* ticks,
                       BlockWatch* watch) {
   Emitter e(context);
   watch->context = context;
-  const uintptr_t clock = e.address(ticks), watching = e.address(watch);
+  const uintptr_t clock = e.address(ticks);
   const uintptr_t now = e.temporary(), size = e.temporary(), deadline = e.temporary();
   e.load(now, clock, 0);
   tcg_gen_extu_i32_i64_x86_64(context, size, e.variable(args[2]));
   e.add(now, now, size);
   e.store(now, clock, 0);
-  e.load(deadline, watching, offsetof(BlockWatch, deadline_ticks));
+  // From the clock's address where the code can reach that far: an instruction less.
+  const auto distance = reinterpret_cast<intptr_t>(&watch->deadline_ticks) -
+                        reinterpret_cast<intptr_t>(ticks);
+  if (distance == static_cast<int32_t>(distance)) {
+    e.load(deadline, clock, distance);
+  } else {
+    e.load(deadline, e.address(&watch->deadline_ticks), 0);
+  }
   void* label = gen_new_label_x86_64(context);
   tcg_gen_brcond_i64_x86_64(context, kConditionLessUnsigned, now, deadline, label);
   // Temporaries end at the branch; the hook finds its block by where it returns to.
   void* slow[4] = {e.temp(e.constant(0)), e.temp(e.constant(0)), e.temp(e.constant(0)),
                    e.temp(e.constant(0))};
   call(context, function, nullptr, 4, slow);
+  exit_check_follows = true;
   *static_cast<uint32_t*>(label) |= 1;  // TCGLabel.present
   tcg_gen_op1_x86_64(context, kOpSetLabel, reinterpret_cast<uintptr_t>(label));
 }

@@ -27,6 +27,9 @@ BlockPlace block_at(void* context, uintptr_t return_to);
 using EmitCall = void (*)(void* context, void* function, void* result, int count, void** args);
 void emit_block_count(void* context, void* function, void** args, EmitCall call, uint64_t* ticks,
                       BlockWatch* watch);
+// Asked for every comparison of 32 bits with a value that the library emits: is it the first behind
+// a block count, the question whether someone wants translated code to be left?
+bool is_exit_check(int condition, int32_t value);
 // Called for every three-operand operation the library emits.
 void note_operation(uint32_t opcode);
 

@@ -110,6 +110,14 @@ CUPEL_INTERPOSE void tcg_gen_callN_x86_64(void* context, void* function, void* r
     next(context, function, result, count, args);
   }
 }
+// Every block begins by asking whether to leave translated code, which only hooks of ours want, and
+// these leave by themselves.
+CUPEL_INTERPOSE void tcg_gen_brcondi_i32_x86_64(void* context, int condition, uintptr_t a,
+                                                int32_t value, void* label) {
+  static auto* next =
+      original<void(void*, int, uintptr_t, int32_t, void*)>("tcg_gen_brcondi_i32_x86_64");
+  if (!is_exit_check(condition, value)) next(context, condition, a, value, label);
+}
 CUPEL_INTERPOSE void tcg_gen_op3_x86_64(void* context, uint32_t opcode, uintptr_t a, uintptr_t b,
                                         uintptr_t c) {
   static auto* next =
@@ -120,18 +128,22 @@ CUPEL_INTERPOSE void tcg_gen_op3_x86_64(void* context, uint32_t opcode, uintptr_
 
 // The library's memory of indirect jumps is too small for a kernel and its programs, and it forgets
 // what lies on a page whose translation is dropped, though most pages are data. Ours stands before.
+[[gnu::noinline]] static char* look_up_jump(void* env) {
+  static auto* next = original<char*(void*)>("helper_lookup_tb_ptr_x86_64");
+  char* const code = next(env);
+  if (auto* cpu = running(); cpu != nullptr && cpu->is_block(code))
+    cpu->jumps.remember(cpu->jump_target(), code);
+  return code;
+}
 CUPEL_INTERPOSE void* helper_lookup_tb_ptr_x86_64(void* env) {
-  static auto* next = original<void*(void*)>("helper_lookup_tb_ptr_x86_64");
   auto* cpu = running();
   if (cpu == nullptr) [[unlikely]]
-    return next(env);
-  const JumpCache::Key key = cpu->jump_target();
-  void* code = cpu->jumps.find(key);
+    return look_up_jump(env);
+  cpu->jumps.enter(cpu->jump_mode());
+  char* const code = cpu->jumps.find(cpu->jump_target());
   if (code != nullptr) [[likely]]
     return code;
-  code = next(env);
-  if (cpu->is_block(code)) cpu->jumps.remember(key, code);
-  return code;
+  return look_up_jump(env);
 }
 CUPEL_INTERPOSE void tb_flush_jmp_cache_x86_64(void* cpu_object, uint64_t address) {
   static auto* next = original<void(void*, uint64_t)>("tb_flush_jmp_cache_x86_64");

@@ -37,17 +37,8 @@ void put(std::byte* at, T value) {
 
 thread_local UnicornProcessor* UnicornProcessor::current_ = nullptr;
 
-// What the engine chooses a block by. The flags outside of hflags: TF, IOPL, RF, VM, AC.
-JumpCache::Key UnicornProcessor::jump_target() const {
-  constexpr uint64_t mode = x86::rflags::TF | 3u << 12 | x86::rflags::RF | x86::rflags::VM |
-                            x86::rflags::AC;
-  const uint64_t base = engine_->seg[1].base;
-  return {base + engine_->eip, base,
-          engine_->hflags | static_cast<uint32_t>(engine_->eflags & mode)};
-}
-
 // The way out is one address, and no block; the engine answers it where it must translate first.
-bool UnicornProcessor::is_block(void* code) {
+bool UnicornProcessor::is_block(const char* code) {
   if (code == way_out_) return false;
   if (way_out_ != nullptr) return true;
   if (tcg_tb_lookup_x86_64(watch_.context, reinterpret_cast<uintptr_t>(code)) != nullptr)

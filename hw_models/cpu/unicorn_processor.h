@@ -109,8 +109,14 @@ class UnicornProcessor final : public Processor {
   // Can the engine remember an indirect jump into this page? True more often than it is so.
   bool may_hold_jump_target(uint64_t linear) const { return executable_[page_slot(linear)]; }
   JumpCache jumps;
-  JumpCache::Key jump_target() const;
-  bool is_block(void* code);  // or the way out of translated code?
+  uint64_t jump_target() const { return engine_->seg[1].base + engine_->eip; }
+  // What the engine chooses a block by. The flags outside of hflags: TF, IOPL, RF, VM, AC.
+  JumpCache::Mode jump_mode() const {
+    using namespace x86::rflags;
+    const auto flags = static_cast<uint32_t>(engine_->eflags & (TF | IOPL | RF | VM | AC));
+    return {engine_->seg[1].base, engine_->hflags | flags};
+  }
+  bool is_block(const char* code);  // or the way out of translated code?
   uint64_t blocks_dropped() const;
   void on_syscall(uint64_t length, uintptr_t return_to);
   void on_iret_done() { nmi_blocked_ = false; }
@@ -228,7 +234,7 @@ class UnicornProcessor final : public Processor {
 
   // Time and boundaries.
   Nanoseconds deadline_ = Nanoseconds::max();
-  void* way_out_ = nullptr;
+  const char* way_out_ = nullptr;
   BlockWatch watch_;  // its deadline is 0 while a boundary or window is watched
   bool boundary_requested_ = false;
   bool interrupt_window_watched_ = false;
