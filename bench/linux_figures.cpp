@@ -9,7 +9,7 @@
 namespace cupel::bench {
 namespace {
 
-constexpr unsigned kBoots = 3;
+constexpr unsigned kBoots = 5;
 constexpr double kMiB = 1 << 20;
 
 Result<void> have_linux() {

@@ -103,8 +103,8 @@ void emit_block_count(void* context, void* function, void** args, EmitCall call,
   e.add(now, now, size);
   e.store(now, clock, 0);
   // From the clock's address where the code can reach that far: an instruction less.
-  const auto distance = reinterpret_cast<intptr_t>(&watch->deadline_ticks) -
-                        reinterpret_cast<intptr_t>(ticks);
+  const auto distance =
+      reinterpret_cast<intptr_t>(&watch->deadline_ticks) - reinterpret_cast<intptr_t>(ticks);
   if (distance == static_cast<int32_t>(distance)) {
     e.load(deadline, clock, distance);
   } else {

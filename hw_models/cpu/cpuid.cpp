@@ -32,8 +32,9 @@ CpuidProfile server_profile(uint64_t tsc_hz) {
   t.set(4, 2, {0x00000143, 0x03c0003f, 0x3ff, 0});
   t.set(6, 0, {4, 0, 0, 0});  // ARAT
   t.mark_indexed(7);
-  // EBX: FSGSBASE BMI1 SMEP BMI2 SMAP. Not ERMS: it promises that REP MOVSB is the fastest copy, but
-  // the engine moves a byte at a time, and what kernels do otherwise (REP MOVSQ) is 8 times faster.
+  // EBX: FSGSBASE BMI1 SMEP BMI2 SMAP. Not ERMS: it promises that REP MOVSB is the fastest copy,
+  // but the engine moves a byte at a time, and what kernels do otherwise (REP MOVSQ) is 8 times
+  // faster.
   t.set(7, 0, {0, 1u | 1u << 3 | 1u << 7 | 1u << 8 | 1u << 20, 0, 0});
   t.mark_indexed(0xb);
   t.set(0xb, 0, {0, 1, 0x100, 0});

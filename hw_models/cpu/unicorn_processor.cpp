@@ -66,6 +66,7 @@ UnicornProcessor::UnicornProcessor(PhysicalMemory& memory, VirtualClock& clock,
     : memory_(memory),
       clock_(clock),
       config_(std::move(config)),
+      tsc_mhz_(config_.tsc_hz / 1'000'000),
       identity_(memory),
       monitor_(&identity_),
       code_pages_(memory.size() / kPageSize) {
@@ -340,8 +341,7 @@ bool UnicornProcessor::on_tlb_fill(void* cpu_object, uint64_t address, unsigned 
                             mmu_index == kMmuKernelSmap};
   const WalkResult r = walk(memory_, monitor(), paging_, request);
   if (r.outcome == WalkResult::Outcome::ok) {
-    if (!r.global && non_global_.size() < kMostTracked)
-      non_global_.push_back(page);
+    if (!r.global && non_global_.size() < kMostTracked) non_global_.push_back(page);
     const int protection = kReadPage | (r.writable ? kWritePage : 0) |
                            (request.access == Access::write ? kWritePage : 0) |
                            (r.executable ? kExecPage : 0);
@@ -407,8 +407,7 @@ void UnicornProcessor::flush_tlb() {
 void UnicornProcessor::flush_non_global() {
   if ((paging_.cr4 & x86::cr4::PGE) == 0 || non_global_.size() >= kMostTracked) return flush_tlb();
   fetch_from_ = nullptr;
-  for (const uint64_t page : non_global_)
-    tlb_flush_page_x86_64(cpu_object_, page);
+  for (const uint64_t page : non_global_) tlb_flush_page_x86_64(cpu_object_, page);
   non_global_.clear();
 }
 
@@ -435,8 +434,7 @@ uint64_t UnicornProcessor::host_tsc() const {
   constexpr uint64_t kTicksPerSecond = VirtualClock::kTicksPerNanosecond * 1'000'000'000ull;
   const uint64_t seconds = clock_.ticks() / kTicksPerSecond,
                  rest = clock_.ticks() % kTicksPerSecond;
-  return seconds * config_.tsc_hz +
-         rest * (config_.tsc_hz / 1'000'000) / (kTicksPerSecond / 1'000'000);
+  return seconds * config_.tsc_hz + rest * tsc_mhz_ / (kTicksPerSecond / 1'000'000);
 }
 
 }  // namespace cupel::cpu

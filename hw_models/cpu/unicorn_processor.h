@@ -208,6 +208,7 @@ class UnicornProcessor final : public Processor {
   PhysicalMemory& memory_;
   VirtualClock& clock_;
   ProcessorConfig config_;
+  uint64_t tsc_mhz_;
   IdentityMonitor identity_;
   Monitor* monitor_;
   bool monitored_ = false;

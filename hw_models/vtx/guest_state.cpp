@@ -70,6 +70,7 @@ void GuestState::pull_control_registers() {
   if (saved_.save_efer) vmcs_[F::guest_efer] = processor_.efer();
 }
 
+// Apart: what handlers read at nearly every exit.
 void GuestState::pull(uint32_t groups) {
   using namespace group;
   fresh_ |= groups;
@@ -81,7 +82,11 @@ void GuestState::pull(uint32_t groups) {
     vmcs_[F::guest_interruptibility_state] = processor_.interruptibility();
     vmcs_[F::guest_pending_debug_exceptions] = processor_.pending_debug();
   }
-  if ((groups & ~(rip | rsp | rflags | non_register)) == 0) return;
+  if ((groups & ~(rip | rsp | rflags | non_register)) != 0) pull_more(groups);
+}
+
+void GuestState::pull_more(uint32_t groups) {
+  using namespace group;
   if (groups & control_registers) pull_control_registers();
   for (unsigned n = 0; n < x86::kSegmentCount; ++n)
     if (groups & group::segment(static_cast<x86::Seg>(n))) pull_segment(n);

@@ -85,6 +85,7 @@ class GuestState {
     if ((groups & ~fresh_) != 0) pull(groups & ~fresh_);
   }
   void pull(uint32_t groups);
+  void pull_more(uint32_t groups);
   void pull_segment(unsigned n);
   void pull_control_registers();
   void load_groups(const SwitchRules& rules);

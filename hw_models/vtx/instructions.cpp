@@ -121,17 +121,31 @@ uint64_t checked_bits(F field) {
 
 }  // namespace
 
+inline uint64_t LogicalProcessor::read_field(const FieldInfo& info) {
+  return info.type == x86::FieldType::guest_state ? guest_.read(info.index) : vmcs_[info.index];
+}
+
+// What nearly every VMREAD is: a field that exists, all of it. A current VMCS implies VMX root
+// operation.
+inline bool LogicalProcessor::read_whole(uint32_t encoding, uint64_t& value) {
+  if (!has_current() || !lookup_covers(encoding) || x86::is_high_access(encoding)) [[unlikely]]
+    return false;
+  const FieldInfo& info = fields_[lookup_slot(encoding)];
+  if (info.index == F::none) [[unlikely]]
+    return false;
+  value = read_field(info);
+  return true;
+}
+
 Outcome LogicalProcessor::execute_vmread(uint32_t encoding, uint64_t& value) {
+  if (read_whole(encoding, value)) return Outcome::succeed;
   if (!vmx_root_) return Outcome::undefined_opcode;
   if (!has_current()) return Outcome::fail_invalid;
   if (!lookup_covers(encoding)) return fail(VmxError::unsupported_component);
   const FieldInfo& info = fields_[lookup_slot(encoding)];
-  const bool high = x86::is_high_access(encoding);
-  if (info.index == F::none || (high && info.width != x86::FieldWidth::bits64))
+  if (info.index == F::none || info.width != x86::FieldWidth::bits64)
     return fail(VmxError::unsupported_component);
-  const uint64_t full =
-      info.type == x86::FieldType::guest_state ? guest_.read(info.index) : vmcs_[info.index];
-  value = high ? full >> 32 : full;
+  value = read_field(info) >> 32;
   return Outcome::succeed;
 }
 
@@ -231,6 +245,8 @@ x86::VmxStatus LogicalProcessor::vmclear(Hpa vmcs) { return hosted(execute_vmcle
 x86::VmxStatus LogicalProcessor::vmptrld(Hpa vmcs) { return hosted(execute_vmptrld(vmcs)); }
 x86::VmxStatus LogicalProcessor::vmptrst(Hpa& vmcs) { return hosted(execute_vmptrst(vmcs)); }
 x86::VmxStatus LogicalProcessor::vmread(uint32_t encoding, uint64_t& value) {
+  if (read_whole(encoding, value)) [[likely]]
+    return x86::VmxStatus::succeed;
   return hosted(execute_vmread(encoding, value));
 }
 x86::VmxStatus LogicalProcessor::vmwrite(uint32_t encoding, uint64_t value) {

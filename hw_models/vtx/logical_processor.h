@@ -119,6 +119,8 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   // instructions.cpp
   Outcome fail(VmxError error);
   bool valid_region(Hpa region) const;
+  bool read_whole(uint32_t encoding, uint64_t& value);
+  uint64_t read_field(const FieldInfo& info);
   void retire_current();  // writes the current VMCS back to its region
   void written(F field);
   bool has_current() const { return current_ != kNoVmcs; }

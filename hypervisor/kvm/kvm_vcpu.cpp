@@ -114,7 +114,8 @@ bool KvmVcpu::prepare_entry(Nanoseconds until, vm::Stop& stop) {
     if (!halted_) {
       if (run_->request_interrupt_window != 0) {
         // One patience lasts for many entries: arming a timer costs a system call.
-        if (patience_ <= now || patience_ > now + kWindowPatience) patience_ = now + kWindowPatience;
+        if (patience_ <= now || patience_ > now + kWindowPatience)
+          patience_ = now + kWindowPatience;
         wake = std::min(wake, patience_);
       }
       timer_->arm(to_real(wake));

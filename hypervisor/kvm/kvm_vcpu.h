@@ -80,7 +80,7 @@ class KvmVcpu final : public vm::Vcpu {
   bool access_open_ = false;
   Nanoseconds virtual_start_, real_start_;  // of the current run()
   Nanoseconds patience_;  // until when a window that KVM does not see is waited for
-  Nanoseconds overrun_;                     // real time that the last run() took beyond `until`
+  Nanoseconds overrun_;   // real time that the last run() took beyond `until`
 };
 
 }  // namespace cupel::kvm

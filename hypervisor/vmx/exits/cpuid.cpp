@@ -8,8 +8,8 @@ Outcome handle_cpuid(VcpuContext& vcpu) {
   const auto leaf = static_cast<uint32_t>(vcpu.regs[Gpr::rax]);
   CpuidLeaf value = vcpu.cpuid.get(vcpu.platform, leaf, static_cast<uint32_t>(vcpu.regs[Gpr::rcx]));
   // Two bits mirror CR4, which the platform does not see. SDM vol. 2A, "CPUID".
-  if (leaf == 1) {
-    constexpr uint32_t osxsave = 1u << 27;
+  constexpr uint32_t xsave = 1u << 26, osxsave = 1u << 27;
+  if (leaf == 1 && (value.ecx & xsave) != 0) {
     const bool on = (vcpu.vmcs.get(FieldN::guest_cr4) & cr4::OSXSAVE) != 0;
     value.ecx = (value.ecx & ~osxsave) | (on ? osxsave : 0);
   } else if (leaf == 7 && value.ecx != 0) {
