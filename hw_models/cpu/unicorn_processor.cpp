@@ -396,24 +396,28 @@ void UnicornProcessor::set_code_page(uint64_t ram_address, bool on) {
         cpu_object_, reinterpret_cast<uint64_t>(memory_.data()) + page * kPageSize, kPageSize);
 }
 
+// The flushes come from hooks and from outside of a run, where our corrections see no processor.
 void UnicornProcessor::flush_tlb() {
+  auto* outer = std::exchange(current_, this);
   fetch_from_ = nullptr;
   non_global_.clear();
   executable_.reset();
   tlb_flush_x86_64(cpu_object_);
+  current_ = outer;
 }
 // SDM vol. 3A, "Operations that Invalidate TLBs and Paging-Structure Caches". Page by page:
 // dropping everything would also drop the engine's memory of where indirect jumps lead.
 void UnicornProcessor::flush_non_global() {
   if ((paging_.cr4 & x86::cr4::PGE) == 0 || non_global_.size() >= kMostTracked) return flush_tlb();
-  fetch_from_ = nullptr;
-  for (const uint64_t page : non_global_) tlb_flush_page_x86_64(cpu_object_, page);
+  for (const uint64_t page : non_global_) flush_tlb_page(Gva(page));
   non_global_.clear();
 }
 
 void UnicornProcessor::flush_tlb_page(Gva linear) {
   fetch_from_ = nullptr;
+  auto* outer = std::exchange(current_, this);
   tlb_flush_page_x86_64(cpu_object_, linear.align_down(kPageSize).value());
+  current_ = outer;
 }
 
 void UnicornProcessor::invalidate_code(Hpa start, uint64_t length) {

@@ -137,5 +137,27 @@ TEST(IndirectCalls, FollowMovToCr3) {
   }
 }
 
+// As INVVPID and INVEPT do it: between two runs.
+TEST(IndirectCalls, FollowFlushesFromOutside) {
+  for (const bool whole : {true, false}) {
+    Machine m;
+    const auto state = m.long_mode();
+    place_functions(m);
+    // L: call rdx; add ebx, eax; cpuid; dec ecx; jnz L; hlt
+    m.load(kLoop, {0xff, 0xd2, 0x01, 0xc3, 0x0f, 0xa2, 0xff, 0xc9, 0x75, 0xf6, 0xf4});
+    m.cpu->set_state(state);
+    m.monitor.exit_on = {TrapKind::cpuid, TrapKind::hlt};
+    for (int i = 0; i < 100; ++i) {
+      m.cpu->run();
+      const auto entry = m.peek<uint64_t>(Machine::kPml4 + 0x2010);
+      m.poke<uint64_t>(Machine::kPml4 + 0x2010, entry ^ (kFunction ^ kOther));
+      whole ? m.cpu->flush_tlb() : m.cpu->flush_tlb_page(Gva(kFunction));
+      m.cpu->set_rip(m.cpu->rip() + 2);
+    }
+    m.cpu->run();
+    EXPECT_EQ(m.cpu->gpr()[Gpr::rbx], 150u) << whole;
+  }
+}
+
 }  // namespace
 }  // namespace cupel::cpu
