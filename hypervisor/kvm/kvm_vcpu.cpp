@@ -138,6 +138,11 @@ bool KvmVcpu::deliver_interrupts(vm::Stop& stop) {
   }
   run_->request_interrupt_window = 0;
   if (!platform_.interrupt_pending()) return true;
+  if (access_open_) {
+    // It may end in an exception, with which KVM would forget an interrupt queued before.
+    if (!check(complete_access())) return false;
+    timer_->expired();  // it may have, unseen
+  }
   if (run_->if_flag != 0) halted_ = false;
   if (run_->ready_for_interrupt_injection == 0 || run_->if_flag == 0) {
     run_->request_interrupt_window = 1;

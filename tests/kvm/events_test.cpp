@@ -49,6 +49,18 @@ TEST_F(Events, TwoPendingInterruptsAreDeliveredInOrder) {
   EXPECT_EQ(handled(), (std::vector<uint32_t>{0x20, 0x21}));
 }
 
+// KVM forgets an interrupt that is queued when an instruction ends in an exception.
+TEST_F(Events, InterruptThatComesWithARefusedMsrIsNotLost) {
+  if (!vcpu->machine().system().has_user_space_msrs) GTEST_SKIP() << "KVM cannot hand out MSRs";
+  platform.interrupt_on_msr = 0x20;
+  leave_after(0x20);
+  set_vector(13, 0x3000);
+  put(0x3000, {0xb0, 0x0d, 0xe6, 0x80, 0xfb, 0xeb, 0xfe});  // mov al,13; out 0x80,al; sti; jmp $
+  load({0xfb, 0x66, 0xb9, 0xff, 0x02, 0, 0, 0x0f, 0x32});   // sti; mov ecx,0x2ff; rdmsr
+  run_to_stop();
+  EXPECT_EQ(handled(), (std::vector<uint32_t>{13, 0x20}));
+}
+
 TEST_F(Events, HaltSleepsUntilTheTimerInterrupt) {
   platform.interrupt_at = 30_ms;
   load({0xfb, 0xf4, 0xe6, 0xf4});  // sti; hlt; out 0xf4

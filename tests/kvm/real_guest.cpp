@@ -32,6 +32,8 @@ void RecordingPlatform::mmio_write(Gpa at, unsigned size, uint64_t value) {
 }
 
 bool RecordingPlatform::read_msr(uint32_t index, uint64_t& value) {
+  if (interrupt_on_msr) interrupts.push_back(*interrupt_on_msr);
+  interrupt_on_msr.reset();
   if (index != 0x1b) return false;
   value = 0xfee00900;
   return true;

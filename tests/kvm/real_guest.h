@@ -35,6 +35,7 @@ class RecordingPlatform : public vm::GuestPlatform {
   std::vector<std::pair<uint32_t, uint64_t>> msr_writes;
   std::deque<uint8_t> interrupts;           // pending vectors
   std::optional<Nanoseconds> interrupt_at;  // then vector 0x20 becomes pending
+  std::optional<uint8_t> interrupt_on_msr;  // pending from the next read of an MSR on
   int nmis = 0;
   bool stop_on_in = false;
   std::optional<uint16_t> stop_on_port;  // besides the exit port
