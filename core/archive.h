@@ -19,7 +19,7 @@ namespace cupel {
 class ArchiveWriter {
  public:
   template <class T>
-    requires std::is_trivially_copyable_v<T>
+  requires std::is_trivially_copyable_v<T>
   void put(const T& value) {
     const auto* p = reinterpret_cast<const std::byte*>(&value);
     bytes_.insert(bytes_.end(), p, p + sizeof value);
@@ -45,7 +45,7 @@ class ArchiveReader {
   explicit ArchiveReader(std::span<const std::byte> bytes) : bytes_(bytes) {}
 
   template <class T>
-    requires std::is_trivially_copyable_v<T>
+  requires std::is_trivially_copyable_v<T>
   void get(T& value) {
     if (bytes_.size() - at_ < sizeof value) {
       note("archive ends too early");

@@ -26,9 +26,9 @@ std::string_view to_string(BlockOp op);
 // Payload is owned by the request, so that a host may die with requests in flight.
 struct BlockRequest {
   BlockOp op = BlockOp::read;
-  Lba lba;               // first 512-byte sector; ignored for flush
-  uint32_t sectors = 0;  // read: how many; write: data.size() / 512
-  bool fua = false;      // write: completes only when on stable media
+  Lba lba;                      // first 512-byte sector; ignored for flush
+  uint32_t sectors = 0;         // read: how many; write: data.size() / 512
+  bool fua = false;             // write: completes only when on stable media
   std::vector<std::byte> data;  // write payload
 };
 

@@ -20,8 +20,8 @@ uint64_t mask(unsigned size) { return size >= 8 ? ~0ull : (1ull << (size * 8)) -
 Result<void> Bus::attach(uint64_t start, uint64_t length, BusDevice& device,
                          std::string_view label) {
   if (length == 0 || start + length - 1 < start) {
-    return fail(ErrorKind::bad_input, name_ + " bus: the range of '" + std::string(label) +
-                                          "' is empty or wraps around");
+    return fail(ErrorKind::bad_input,
+                name_ + " bus: the range of '" + std::string(label) + "' is empty or wraps around");
   }
   for (const Range& r : ranges_) {
     if (start <= r.start + r.length - 1 && r.start <= start + length - 1) {

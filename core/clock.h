@@ -14,7 +14,9 @@ class VirtualClock {
  public:
   static constexpr uint64_t kTicksPerNanosecond = 4;
 
-  Nanoseconds now() const { return Nanoseconds(static_cast<int64_t>(ticks_ / kTicksPerNanosecond)); }
+  Nanoseconds now() const {
+    return Nanoseconds(static_cast<int64_t>(ticks_ / kTicksPerNanosecond));
+  }
   uint64_t ticks() const { return ticks_; }
   void set(Nanoseconds t) { ticks_ = to_ticks(t); }
   void set_ticks(uint64_t ticks) { ticks_ = ticks; }

@@ -17,7 +17,9 @@ namespace cupel {
 
 // A value that is stored as its own bytes; never a view of other bytes.
 template <class T>
-concept PlainValue = std::is_trivially_copyable_v<T> && !requires(T view) { view.size_bytes(); };
+concept PlainValue = std::is_trivially_copyable_v<T> && !requires(T view) {
+  view.size_bytes();
+};
 
 // RAM at guest-physical 0 .. size-1, backed by host-physical base .. base+size-1. Accesses from
 // the host side (devices' DMA, loaders) go through here and set the dirty bitmap; the processor's

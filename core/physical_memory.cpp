@@ -13,9 +13,9 @@ namespace {
 
 constexpr uint64_t kSmallest = 64_KiB;
 constexpr uint64_t kLargest = 1024_GiB;
-constexpr uint64_t kPagemapPrivate = 1ull << 63;      // page present
-constexpr uint64_t kPagemapSwapped = 1ull << 62;      // page in swap
-constexpr uint64_t kPagemapFileBacked = 1ull << 61;   // file page or shared anonymous
+constexpr uint64_t kPagemapPrivate = 1ull << 63;     // page present
+constexpr uint64_t kPagemapSwapped = 1ull << 62;     // page in swap
+constexpr uint64_t kPagemapFileBacked = 1ull << 61;  // file page or shared anonymous
 
 std::string os_error() { return std::strerror(errno); }
 

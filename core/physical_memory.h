@@ -45,8 +45,8 @@ class PhysicalMemory {
 
   // Reads of absent memory give all ones, as a bus with no target does; writes are dropped.
   template <class T>
-    requires std::is_trivially_copyable_v<T>
-  T read(Hpa where) const {
+  requires std::is_trivially_copyable_v<T> T read(Hpa where)
+  const {
     T value;
     if (const auto* p = at(where, sizeof(T))) {
       std::memcpy(&value, p, sizeof value);
@@ -56,7 +56,7 @@ class PhysicalMemory {
     return value;
   }
   template <class T>
-    requires std::is_trivially_copyable_v<T>
+  requires std::is_trivially_copyable_v<T>
   bool write(Hpa where, const T& value) {
     auto* p = at(where, sizeof(T));
     if (p == nullptr) return false;

@@ -28,10 +28,10 @@ std::vector<Probe*> all_probes();
 uint64_t probe_count(std::string_view name);
 void reset_probes();
 
-#define CUPEL_PROBE(name)                   \
-  do {                                      \
+#define CUPEL_PROBE(name)                     \
+  do {                                        \
     static ::cupel::Probe cupel_probe_(name); \
-    cupel_probe_.hit();                     \
+    cupel_probe_.hit();                       \
   } while (false)
 
 }  // namespace cupel

@@ -120,10 +120,9 @@ class [[nodiscard]] Result<void, E> {
 };
 
 // Returns from the calling function when `expr` failed.
-#define CUPEL_TRY(expr)                                             \
-  do {                                                              \
-    if (auto cupel_try_ = (expr); !cupel_try_.ok())                 \
-      return std::move(cupel_try_).failure();                       \
+#define CUPEL_TRY(expr)                                                                     \
+  do {                                                                                      \
+    if (auto cupel_try_ = (expr); !cupel_try_.ok()) return std::move(cupel_try_).failure(); \
   } while (false)
 
 }  // namespace cupel

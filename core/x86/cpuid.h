@@ -16,7 +16,9 @@ struct CpuidLeaf {
 // subleaf 0 and answer any ECX. SDM vol. 2A, "CPUID—CPU Identification".
 class CpuidTable {
  public:
-  void set(uint32_t leaf, uint32_t subleaf, CpuidLeaf value) { leaves_[key(leaf, subleaf)] = value; }
+  void set(uint32_t leaf, uint32_t subleaf, CpuidLeaf value) {
+    leaves_[key(leaf, subleaf)] = value;
+  }
   void mark_indexed(uint32_t leaf) { indexed_[leaf] = true; }
 
   // Leaves beyond the maximum answer as the highest basic leaf does (Intel behaviour); absent

@@ -56,17 +56,21 @@ struct IoAccess {
            static_cast<uint64_t>(immediate) << 6 | static_cast<uint64_t>(port) << 16;
   }
   static constexpr IoAccess decode(uint64_t q) {
-    return {static_cast<uint16_t>(q >> 16), static_cast<uint8_t>((q & 7) + 1), (q >> 3 & 1) != 0,
-            (q >> 4 & 1) != 0, (q >> 5 & 1) != 0, (q >> 6 & 1) != 0};
+    return {static_cast<uint16_t>(q >> 16),
+            static_cast<uint8_t>((q & 7) + 1),
+            (q >> 3 & 1) != 0,
+            (q >> 4 & 1) != 0,
+            (q >> 5 & 1) != 0,
+            (q >> 6 & 1) != 0};
   }
 };
 
 // "Exit Qualification for EPT Violations"
 struct EptViolation {
-  bool read = false, write = false, fetch = false;        // the access
+  bool read = false, write = false, fetch = false;              // the access
   bool readable = false, writable = false, executable = false;  // what EPT allowed
-  bool linear_valid = false;   // the guest linear-address field is valid
-  bool translated = false;     // access to the final page, not to a paging structure
+  bool linear_valid = false;  // the guest linear-address field is valid
+  bool translated = false;    // access to the final page, not to a paging structure
   bool nmi_unblocking_by_iret = false;
 
   constexpr uint64_t encode() const {

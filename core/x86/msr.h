@@ -21,8 +21,7 @@ inline constexpr uint32_t VMX_BASIC = 0x480, VMX_PINBASED = 0x481, VMX_PROCBASED
                           VMX_CR0_FIXED0 = 0x486, VMX_CR0_FIXED1 = 0x487, VMX_CR4_FIXED0 = 0x488,
                           VMX_CR4_FIXED1 = 0x489, VMX_VMCS_ENUM = 0x48a, VMX_PROCBASED2 = 0x48b,
                           VMX_EPT_VPID_CAP = 0x48c, VMX_TRUE_PINBASED = 0x48d,
-                          VMX_TRUE_PROCBASED = 0x48e, VMX_TRUE_EXIT = 0x48f,
-                          VMX_TRUE_ENTRY = 0x490, VMX_VMFUNC = 0x491, VMX_PROCBASED3 = 0x492,
-                          VMX_EXIT2 = 0x493;
+                          VMX_TRUE_PROCBASED = 0x48e, VMX_TRUE_EXIT = 0x48f, VMX_TRUE_ENTRY = 0x490,
+                          VMX_VMFUNC = 0x491, VMX_PROCBASED3 = 0x492, VMX_EXIT2 = 0x493;
 
 }  // namespace cupel::x86::msr

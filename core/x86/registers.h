@@ -9,7 +9,24 @@
 namespace cupel::x86 {
 
 // Order of the hardware encoding (ModRM, exit qualifications).
-enum class Gpr : uint8_t { rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15 };
+enum class Gpr : uint8_t {
+  rax,
+  rcx,
+  rdx,
+  rbx,
+  rsp,
+  rbp,
+  rsi,
+  rdi,
+  r8,
+  r9,
+  r10,
+  r11,
+  r12,
+  r13,
+  r14,
+  r15
+};
 
 struct GprFile {
   std::array<uint64_t, 16> r{};
@@ -72,8 +89,26 @@ inline constexpr uint32_t P = 1, W = 2, U = 4, RSVD = 8, I = 16, PK = 32;
 
 // Exception vectors. SDM vol. 3A, "Interrupt and Exception Handling".
 enum Vector : uint8_t {
-  kDE = 0, kDB = 1, kNMI = 2, kBP = 3, kOF = 4, kBR = 5, kUD = 6, kNM = 7, kDF = 8, kTS = 10,
-  kNP = 11, kSS = 12, kGP = 13, kPF = 14, kMF = 16, kAC = 17, kMC = 18, kXM = 19, kVE = 20, kCP = 21
+  kDE = 0,
+  kDB = 1,
+  kNMI = 2,
+  kBP = 3,
+  kOF = 4,
+  kBR = 5,
+  kUD = 6,
+  kNM = 7,
+  kDF = 8,
+  kTS = 10,
+  kNP = 11,
+  kSS = 12,
+  kGP = 13,
+  kPF = 14,
+  kMF = 16,
+  kAC = 17,
+  kMC = 18,
+  kXM = 19,
+  kVE = 20,
+  kCP = 21
 };
 constexpr bool has_error_code(unsigned vector) {
   return vector == kDF || (vector >= kTS && vector <= kPF) || vector == kAC || vector == kCP;

@@ -47,9 +47,9 @@ inline constexpr uint32_t save_debug_controls = 1u << 2, host_address_space_size
                           save_pat = 1u << 18, load_pat = 1u << 19, save_efer = 1u << 20,
                           load_efer = 1u << 21, save_preemption_timer = 1u << 22,
                           clear_bndcfgs = 1u << 23, conceal_from_pt = 1u << 24,
-                          clear_rtit_ctl = 1u << 25, clear_lbr_ctl = 1u << 26,
-                          load_cet = 1u << 28, load_pkrs = 1u << 29,
-                          save_perf_global_ctrl = 1u << 30, secondary_controls = 1u << 31;
+                          clear_rtit_ctl = 1u << 25, clear_lbr_ctl = 1u << 26, load_cet = 1u << 28,
+                          load_pkrs = 1u << 29, save_perf_global_ctrl = 1u << 30,
+                          secondary_controls = 1u << 31;
 }
 namespace entryctl {
 inline constexpr uint32_t load_debug_controls = 1u << 2, ia32e_mode_guest = 1u << 9,

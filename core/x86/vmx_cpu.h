@@ -73,10 +73,18 @@ class VmxCpu {
   [[nodiscard]] VmxStatus read(Field32 f, uint32_t& v) { return read_as(f, v); }
   [[nodiscard]] VmxStatus read(Field64 f, uint64_t& v) { return read_as(f, v); }
   [[nodiscard]] VmxStatus read(FieldN f, uint64_t& v) { return read_as(f, v); }
-  [[nodiscard]] VmxStatus write(Field16 f, uint16_t v) { return vmwrite(static_cast<uint32_t>(f), v); }
-  [[nodiscard]] VmxStatus write(Field32 f, uint32_t v) { return vmwrite(static_cast<uint32_t>(f), v); }
-  [[nodiscard]] VmxStatus write(Field64 f, uint64_t v) { return vmwrite(static_cast<uint32_t>(f), v); }
-  [[nodiscard]] VmxStatus write(FieldN f, uint64_t v) { return vmwrite(static_cast<uint32_t>(f), v); }
+  [[nodiscard]] VmxStatus write(Field16 f, uint16_t v) {
+    return vmwrite(static_cast<uint32_t>(f), v);
+  }
+  [[nodiscard]] VmxStatus write(Field32 f, uint32_t v) {
+    return vmwrite(static_cast<uint32_t>(f), v);
+  }
+  [[nodiscard]] VmxStatus write(Field64 f, uint64_t v) {
+    return vmwrite(static_cast<uint32_t>(f), v);
+  }
+  [[nodiscard]] VmxStatus write(FieldN f, uint64_t v) {
+    return vmwrite(static_cast<uint32_t>(f), v);
+  }
 
  private:
   template <class Field, class Value>

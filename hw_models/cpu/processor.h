@@ -27,15 +27,14 @@ struct Event {
 };
 
 struct ProcessorConfig {
-  CpuidProfile profile;              // what CPUID and the feature MSRs say
-  uint64_t tsc_hz = 1'000'000'000;   // virtual TSC frequency
+  CpuidProfile profile;             // what CPUID and the feature MSRs say
+  uint64_t tsc_hz = 1'000'000'000;  // virtual TSC frequency
   uint32_t apic_id = 0;
 };
 
 // Counters that figures and traces need; never read on a decision path.
 struct ProcessorStats {
-  uint64_t traps = 0, exits = 0, tlb_fills = 0, page_faults = 0,
-           interrupts = 0;
+  uint64_t traps = 0, exits = 0, tlb_fills = 0, page_faults = 0, interrupts = 0;
 };
 
 // Not thread-safe; one at a time runs. Memory and clock are borrowed and must outlive it.

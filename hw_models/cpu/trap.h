@@ -10,16 +10,59 @@
 namespace cupel::cpu {
 
 enum class TrapKind : uint8_t {
-  cpuid, rdtsc, rdtscp, rdpmc, hlt, invd, wbinvd, invlpg, pause, mwait, monitor,
-  rdmsr, wrmsr, io, cr_access, dr_access, exception, software_interrupt, task_switch,
-  gdtr_idtr_access, ldtr_tr_access, vmx_instruction, vmcall, xsetbv, rdrand, rdseed, invpcid, rsm,
-  getsec, triple_fault
+  cpuid,
+  rdtsc,
+  rdtscp,
+  rdpmc,
+  hlt,
+  invd,
+  wbinvd,
+  invlpg,
+  pause,
+  mwait,
+  monitor,
+  rdmsr,
+  wrmsr,
+  io,
+  cr_access,
+  dr_access,
+  exception,
+  software_interrupt,
+  task_switch,
+  gdtr_idtr_access,
+  ldtr_tr_access,
+  vmx_instruction,
+  vmcall,
+  xsetbv,
+  rdrand,
+  rdseed,
+  invpcid,
+  rsm,
+  getsec,
+  triple_fault
 };
 
 // A VMX (or INVEPT, INVVPID) instruction, found when it raises #UD on the engine.
 enum class VmxInstruction : uint8_t {
-  none, vmclear, vmlaunch, vmptrld, vmptrst, vmread, vmresume, vmwrite, vmxoff, vmxon, invept,
-  invvpid, vmfunc, getsec, invpcid, rdrand, rdseed, xsaves, xrstors
+  none,
+  vmclear,
+  vmlaunch,
+  vmptrld,
+  vmptrst,
+  vmread,
+  vmresume,
+  vmwrite,
+  vmxoff,
+  vmxon,
+  invept,
+  invvpid,
+  vmfunc,
+  getsec,
+  invpcid,
+  rdrand,
+  rdseed,
+  xsaves,
+  xrstors
 };
 
 // One event, RIP still at the instruction that causes it. Only the members of its kind are set.
@@ -32,18 +75,18 @@ struct Trap {
   x86::EventType type = x86::EventType::hardware_exception;
   bool has_error_code = false;
   uint32_t error_code = 0;
-  uint64_t address = 0;        // #PF: linear address (CR2); invlpg, monitor: operand
-  uint64_t debug_status = 0;   // #DB: bits for DR6
+  uint64_t address = 0;       // #PF: linear address (CR2); invlpg, monitor: operand
+  uint64_t debug_status = 0;  // #DB: bits for DR6
 
-  x86::CrAccess cr;            // cr_access; lmsw source filled
-  x86::DrAccess dr;            // dr_access
-  x86::IoAccess io;            // io
-  uint64_t io_linear = 0;      // io string: linear address of the operand
+  x86::CrAccess cr;        // cr_access; lmsw source filled
+  x86::DrAccess dr;        // dr_access
+  x86::IoAccess io;        // io
+  uint64_t io_linear = 0;  // io string: linear address of the operand
   x86::Seg io_segment = x86::Seg::ds;
-  uint8_t io_address_size = 8; // 2, 4, 8
-  uint32_t msr = 0;            // rdmsr, wrmsr: ECX
-  uint64_t value = 0;          // mov to CR: new value, wrmsr: EDX:EAX; the monitor may change it
-  bool reject = false;         // set by the monitor: the value is not allowed here, raise #GP(0)
+  uint8_t io_address_size = 8;  // 2, 4, 8
+  uint32_t msr = 0;             // rdmsr, wrmsr: ECX
+  uint64_t value = 0;           // mov to CR: new value, wrmsr: EDX:EAX; the monitor may change it
+  bool reject = false;          // set by the monitor: the value is not allowed here, raise #GP(0)
   VmxInstruction vmx = VmxInstruction::none;
   uint32_t instruction_info = 0;  // VM-exit instruction-information field of the instruction
   uint64_t displacement = 0;      // of its memory operand (exit qualification)
@@ -58,7 +101,7 @@ struct PhysicalAccess {
   bool paging_structure = false;  // a guest paging-structure entry, not the final page
   bool linear_valid = true;
   Gva linear;
-  bool user = false;              // final page is a user page (mode-based execute control)
+  bool user = false;  // final page is a user page (mode-based execute control)
 };
 
 // Where guest-physical memory lies. `page_mask` = page size - 1 of the leaf. ok = false: `fault`

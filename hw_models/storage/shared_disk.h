@@ -1,8 +1,8 @@
 // A LUN of a disk array with one port per host, and the failures it is subject to.
 //
 // Fault contract. It may fail commands (rules), answer slowly, stop answering (power cut: commands
-// in flight and new ones end in io_error after the transport timeout), be lost for a time or for good
-// (device_lost; commands in service have no effect), lose one port's path (io_error after the
+// in flight and new ones end in io_error after the transport timeout), be lost for a time or for
+// good (device_lost; commands in service have no effect), lose one port's path (io_error after the
 // timeout; a command in service still takes effect, only its reply is lost) or hold one port's
 // commands up on their way. It completes out of order. After a power cut or a loss it has torn or
 // lost only what Medium allows, and when it may have lost writes, the first flush from each port

@@ -50,9 +50,8 @@ void LogicalProcessor::raise_init() {
 
 // The guest must stop where its interrupts (NMIs) open when an exit or an event waits for that.
 void LogicalProcessor::watch_windows() {
-  const bool interrupts =
-      proc(x86::proc::interrupt_window) ||
-      (external_interrupt_ && !pin(x86::pin::external_interrupt_exiting));
+  const bool interrupts = proc(x86::proc::interrupt_window) ||
+                          (external_interrupt_ && !pin(x86::pin::external_interrupt_exiting));
   const bool nmis = proc(x86::proc::nmi_window) || (nmi_ && !pin(x86::pin::nmi_exiting));
   if (interrupts == watching_interrupts_ && nmis == watching_nmis_) return;
   watching_interrupts_ = interrupts;

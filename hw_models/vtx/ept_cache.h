@@ -21,9 +21,9 @@ class EptCache {
     const Entry& e = entries_[index(access.gpa)];
     if (e.page != access.gpa.value() >> 12) return std::nullopt;
     const bool write = access.access == cpu::Access::write || (access.paging_structure && flags);
-    const bool good = write                                   ? e.writable
+    const bool good = write                                 ? e.writable
                       : access.access == cpu::Access::fetch ? e.executable
-                                                              : e.readable;
+                                                            : e.readable;
     if (!good) return std::nullopt;
     return cpu::PhysicalTranslation{true, e.frame + access.gpa.offset_in(kPageSize), e.writable,
                                     e.executable};

@@ -49,8 +49,10 @@ std::vector<FaultKind> make_catalogue() {
        "host.hang",
        TargetKind::host,
        {},
-       "All processors of the host stop; its memory and links stay up and its disks go on with what "
-       "they were asked, but it answers nothing. Its hardware watchdog goes on counting, and resets "
+       "All processors of the host stop; its memory and links stay up and its disks go on with "
+       "what "
+       "they were asked, but it answers nothing. Its hardware watchdog goes on counting, and "
+       "resets "
        "the host if it was armed and runs out.",
        "The processors go on where they stopped, unless the host was reset meanwhile; without a "
        "duration they never do.",

@@ -20,8 +20,8 @@ Result<std::vector<std::byte>> read_image(const std::string& path, std::string_v
 struct BootConfig {
   BackendKind backend = BackendKind::model;
   uint64_t memory = 256_MiB;
-  std::string kernel;        // path of a bzImage or a PVH ELF
-  std::string initrd;        // path; may be empty
+  std::string kernel;  // path of a bzImage or a PVH ELF
+  std::string initrd;  // path; may be empty
   std::string command_line;
 };
 

@@ -45,8 +45,7 @@ TEST(Failover, PowerLossGivesExactlyOneRestartWithinTheBound) {
     rig.run_for(40_s);
     EXPECT_EQ(rig.count("ha.restart"), 1u) << seed;
     EXPECT_EQ(rig.host_running("web"), 2) << seed;
-    EXPECT_LE(rig.time_of("ha.restart") - rig.time_of("power.lost"), kRestartBound)
-        << seed;
+    EXPECT_LE(rig.time_of("ha.restart") - rig.time_of("power.lost"), kRestartBound) << seed;
     EXPECT_GE(rig.count("ha.heartbeat_lost"), 2u);
     expect_sound(rig);
   }

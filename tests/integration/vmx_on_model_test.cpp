@@ -92,10 +92,10 @@ TEST_F(VmxOnModel, RealModeOutAndHlt) {
 }
 
 TEST_F(VmxOnModel, LongModeCpuidPortsAndMmio) {
-  code({0xb8, 4, 0, 0, 0, 0x31, 0xc9, 0x0f, 0xa2,  // mov eax, 4; xor ecx, ecx; cpuid
-        0xe6, 0x80, 0xe4, 0x60,                    // out 0x80, al; in al, 0x60
-        0xbb, 0, 0, 0xe0, 0xfe,                    // mov ebx, 0xfee00000
-        0x89, 0x03, 0x8b, 0x4b, 0x20,              // mov [rbx], eax; mov ecx, [rbx+0x20]
+  code({0xb8, 4,    0,    0,    0,    0x31, 0xc9, 0x0f, 0xa2,  // mov eax, 4; xor ecx, ecx; cpuid
+        0xe6, 0x80, 0xe4, 0x60,                                // out 0x80, al; in al, 0x60
+        0xbb, 0,    0,    0xe0, 0xfe,                          // mov ebx, 0xfee00000
+        0x89, 0x03, 0x8b, 0x4b, 0x20,  // mov [rbx], eax; mov ecx, [rbx+0x20]
         0xf4});
   EXPECT_EQ(run(long_mode()).reason, vm::StopReason::halted);
   EXPECT_EQ(platform.outs, (std::vector<FakePlatform::Access>{{0x80, 1, 4}}));
@@ -108,8 +108,8 @@ TEST_F(VmxOnModel, LongModeCpuidPortsAndMmio) {
 
 TEST_F(VmxOnModel, AnInterruptWaitsForStiAndWakesHlt) {
   gate(0x30, 0x1100);
-  code({0x0f, 0xa2, 0xfb, 0x90, 0xf4, 0xf4});      // cpuid; sti; nop; hlt; hlt
-  code({0xe6, 0x81, 0x48, 0xcf}, 0x1100);          // out 0x81, al; iretq
+  code({0x0f, 0xa2, 0xfb, 0x90, 0xf4, 0xf4});  // cpuid; sti; nop; hlt; hlt
+  code({0xe6, 0x81, 0x48, 0xcf}, 0x1100);      // out 0x81, al; iretq
   platform.interrupts = {0x30};
   EXPECT_EQ(run(long_mode()).reason, vm::StopReason::halted);
   EXPECT_EQ(platform.outs.size(), 1u);
@@ -130,9 +130,9 @@ TEST_F(VmxOnModel, ASpinningGuestMeetsItsDeadline) {
 TEST_F(VmxOnModel, RaisedExceptionsReachTheGuest) {
   gate(kGP, 0x1100);
   gate(kUD, 0x1200);
-  code({0xb9, 0x45, 0x23, 0x01, 0x00, 0x0f, 0x32});        // mov ecx, 0x12345; rdmsr
-  code({0x58, 0xe6, 0x82, 0x0f, 0x01, 0xc1}, 0x1100);      // pop rax; out 0x82, al; vmcall
-  code({0xe6, 0x83, 0xf4}, 0x1200);                        // out 0x83, al; hlt
+  code({0xb9, 0x45, 0x23, 0x01, 0x00, 0x0f, 0x32});    // mov ecx, 0x12345; rdmsr
+  code({0x58, 0xe6, 0x82, 0x0f, 0x01, 0xc1}, 0x1100);  // pop rax; out 0x82, al; vmcall
+  code({0xe6, 0x83, 0xf4}, 0x1200);                    // out 0x83, al; hlt
   EXPECT_EQ(run(long_mode()).reason, vm::StopReason::halted);
   EXPECT_EQ(platform.outs, (std::vector<FakePlatform::Access>{{0x82, 1, 0}, {0x83, 1, 0}}));
 }

@@ -180,8 +180,9 @@ TEST(ScenarioLoader, OneSharedDiskIsAllThereIs) {
 }
 
 TEST(ScenarioLoader, HighAvailabilityNeedsASharedDisk) {
-  expect_problem(with("  disks: [{name: shared, size: 64MiB, cache: write_through}]", "  disks: []"),
-                 "VM 'web' has 'ha: true', but there is no shared disk for its lease");
+  expect_problem(
+      with("  disks: [{name: shared, size: 64MiB, cache: write_through}]", "  disks: []"),
+      "VM 'web' has 'ha: true', but there is no shared disk for its lease");
 }
 
 TEST(ScenarioLoader, AHostWithoutALinkToItsVmsNetworkIsWarnedAbout) {
