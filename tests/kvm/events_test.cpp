@@ -20,6 +20,16 @@ class Events : public RealGuest {
       put(kHandler + vector * 0x10u, {0xb0, vector, 0xe6, 0x80, 0xcf});
     }
   }
+  // Real time passes at its own pace: the guest may need several slices to get to its HLT.
+  void run_to_halt(Nanoseconds slice) {
+    const Nanoseconds end = clock.now() + kLongEnough;
+    do {
+      const Nanoseconds until = clock.now() + slice;
+      ASSERT_EQ(run(slice).reason, vm::StopReason::deadline);
+      ASSERT_EQ(clock.now(), until);
+    } while (state().activity != x86::Activity::hlt && clock.now() < end);
+    ASSERT_EQ(state().activity, x86::Activity::hlt);
+  }
   // That vector's handler ends the guest instead of returning: out 0xf4,al.
   void leave_after(uint8_t vector) { put(kHandler + vector * 0x10u + 4, {0xe6, 0xf4}); }
   std::vector<uint32_t> handled() const {
@@ -73,15 +83,13 @@ TEST_F(Events, HaltSleepsUntilTheTimerInterrupt) {
 TEST_F(Events, HaltWithInterruptsOffLastsUntilTheDeadline) {
   platform.interrupts = {0x20};
   load({0xfa, 0xf4, 0xe6, 0xf4});  // cli; hlt; out 0xf4
-  EXPECT_EQ(run(20_ms).reason, vm::StopReason::deadline);
-  EXPECT_EQ(clock.now(), 20_ms);
-  EXPECT_EQ(state().activity, x86::Activity::hlt);
+  run_to_halt(20_ms);
   EXPECT_TRUE(platform.outs.empty());
 }
 
 TEST_F(Events, NmiWakesAHaltedGuestWithInterruptsOff) {
   load({0xfa, 0xf4, 0xe6, 0xf4});
-  EXPECT_EQ(run(5_ms).reason, vm::StopReason::deadline);
+  run_to_halt(5_ms);
   platform.nmis = 1;
   run_to_stop();
   EXPECT_EQ(handled(), (std::vector<uint32_t>{0x02}));
@@ -89,9 +97,12 @@ TEST_F(Events, NmiWakesAHaltedGuestWithInterruptsOff) {
 
 TEST_F(Events, DeadlineEndsAGuestThatSpinsWithInterruptsOff) {
   load({0xfa, 0xeb, 0xfe});  // cli; jmp $
-  const auto stop = run(50_ms);
-  EXPECT_EQ(stop.reason, vm::StopReason::deadline) << describe(stop.error);
-  EXPECT_EQ(clock.now(), 50_ms);
+  do {
+    const Nanoseconds until = clock.now() + 50_ms;
+    const auto stop = run(50_ms);
+    ASSERT_EQ(stop.reason, vm::StopReason::deadline) << describe(stop.error);
+    ASSERT_EQ(clock.now(), until);
+  } while (state().rip == kCode && clock.now() < kLongEnough);
   EXPECT_EQ(state().rip, kCode + 1);
   EXPECT_GE(exits(ExitReason::preemption_timer), 1u);
 }
