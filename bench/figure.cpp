@@ -22,19 +22,23 @@ void publish(benchmark::State& state, const Figure& figure) {
 }  // namespace
 
 void add_figure(const std::string& name, std::function<Result<Figure>()> measure) {
-  benchmark::RegisterBenchmark(name.c_str(),
-                               [measure = std::move(measure)](benchmark::State& state) {
-                                 for ([[maybe_unused]] auto iteration : state) {
-                                   const double start = real_seconds();
-                                   auto figure = measure();
-                                   state.SetIterationTime(real_seconds() - start);
-                                   if (figure.ok()) {
-                                     publish(state, *figure);
-                                   } else {
-                                     state.SkipWithError(figure.error().message.c_str());
-                                   }
-                                 }
-                               })
+  benchmark::RegisterBenchmark(
+      name.c_str(),
+      [measure = std::move(measure)](benchmark::State& state) {
+        for ([[maybe_unused]] auto iteration : state) {
+          const double start = real_seconds();
+          auto figure = measure();
+          state.SetIterationTime(real_seconds() - start);
+          if (figure.ok()) {
+            publish(state, *figure);
+          } else {
+            // `cupel bench` tells the two apart by the prefix.
+            const Error& error = figure.error();
+            const bool lacking = error.kind == ErrorKind::environment;
+            state.SkipWithError(((lacking ? "environment: " : "") + error.message).c_str());
+          }
+        }
+      })
       ->Iterations(1)
       ->UseManualTime()
       ->Unit(benchmark::kMillisecond);

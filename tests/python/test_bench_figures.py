@@ -28,7 +28,7 @@ DOCUMENT = {
         {
             "name": "exit/cpuid/kvm/manual_time",
             "error_occurred": True,
-            "error_message": "no /dev/kvm",
+            "error_message": "environment: no /dev/kvm",
         },
         {"name": "exit/cpuid/model_mean", "run_type": "aggregate", "real_time": 1.0},
     ],
@@ -51,7 +51,8 @@ def test_figures_have_ratio_and_judgement() -> None:
     assert (snapshot.value, snapshot.unit, snapshot.ratio) == (61.0, "ms", None)
     assert snapshot.within_bound is False
     assert (mips.unit, mips.within_bound) == ("MIPS", None)
-    assert failures == ["exit/cpuid/kvm: no /dev/kvm"]
+    assert [str(f) for f in failures] == ["exit/cpuid/kvm: no /dev/kvm"]
+    assert failures[0].environment
 
 
 def test_the_command_prints_a_table_or_json(
@@ -67,6 +68,23 @@ def test_the_command_prints_a_table_or_json(
     assert document["figures"][0]["ratio"] == 2.0
     assert document["not_measured"] == ["exit/cpuid/kvm: no /dev/kvm"]
     assert runner.invoke(main, ["bench", "--strict"]).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "exit_code"),
+    [
+        ({"name": "a", "real_time": 1.0, "bound": 2.0}, 0),
+        ({"name": "a", "real_time": 3.0, "bound": 2.0}, 1),
+        ({"name": "a", "error_occurred": True, "error_message": "environment: no KVM"}, 0),
+        ({"name": "a", "error_occurred": True, "error_message": "the guest ended"}, 1),
+    ],
+)
+def test_strict_is_about_bounds_and_failures_not_about_the_machine(
+    benchmark: dict[str, object], exit_code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = json.dumps({"benchmarks": [benchmark]})
+    fake_program(tmp_path, f"cat <<'END'\n{document}\nEND", monkeypatch)
+    assert CliRunner().invoke(main, ["bench", "--strict"]).exit_code == exit_code
 
 
 def test_a_missing_build_and_a_crash_are_told_apart(

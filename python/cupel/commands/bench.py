@@ -6,6 +6,8 @@ The benchmark program says what a benchmark means by its label and its counters:
   denominator  measured in the same run, same UNIT; optional
   bound        the most that value / denominator may be (value itself without a denominator);
                optional
+A benchmark that could not run gives its reason; "environment: " before it says that the machine
+lacks something, so that nothing is wrong.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from cupel.errors import UserError
 from cupel.exit_codes import EXPLANATION, ExitCode
 
 SCHEMA = "cupel.bench/1"
+
+ENVIRONMENT = "environment: "
 
 # How the benchmark took its time, which Google Benchmark appends to the name.
 NAME_SUFFIX = re.compile(r"(/(iterations:\d+|repeats:\d+|manual_time|real_time|process_time))+$")
@@ -56,6 +60,24 @@ class Figure:
         return {**vars(self), "ratio": self.ratio, "within_bound": self.within_bound}
 
 
+@dataclass(frozen=True)
+class NotMeasured:
+    """A benchmark that could not run."""
+
+    figure: str
+    reason: str
+    environment: bool
+
+    def __str__(self) -> str:
+        return f"{self.figure}: {self.reason}"
+
+
+def read_failure(entry: dict[str, Any]) -> NotMeasured:
+    message = str(entry.get("error_message", "failed"))
+    reason = message.removeprefix(ENVIRONMENT)
+    return NotMeasured(figure_name(entry), reason, environment=reason != message)
+
+
 def figure_name(entry: dict[str, Any]) -> str:
     """Without what says how it was measured."""
     return NAME_SUFFIX.sub("", str(entry.get("name")))
@@ -79,12 +101,12 @@ def read_figure(entry: dict[str, Any]) -> Figure:
     )
 
 
-def read_figures(document: dict[str, Any]) -> tuple[list[Figure], list[str]]:
-    """The figures, and the benchmarks that could not run, with their reasons."""
+def read_figures(document: dict[str, Any]) -> tuple[list[Figure], list[NotMeasured]]:
+    """The figures, and the benchmarks that could not run."""
     figures, failures = [], []
     for entry in document.get("benchmarks", []):
         if entry.get("error_occurred"):
-            failures.append(f"{figure_name(entry)}: {entry.get('error_message', 'failed')}")
+            failures.append(read_failure(entry))
         elif entry.get("run_type", "iteration") == "iteration":
             figures.append(read_figure(entry))
     return figures, failures
@@ -144,7 +166,9 @@ def measure(pattern: str | None) -> dict[str, Any]:
 @click.command(epilog=EXPLANATION, short_help="Measure.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
 @click.option("--filter", "pattern", metavar="REGEX", help="Measure only what matches.")
-@click.option("--strict", is_flag=True, help="Exit with 1 when a figure misses its bound.")
+@click.option(
+    "--strict", is_flag=True, help="Exit with 1 when a figure misses its bound or its benchmark fails."
+)
 def bench(as_json: bool, pattern: str | None, strict: bool) -> None:
     """Measure; every figure next to its denominator of the same run, and its bound."""
     document = measure(pattern)
@@ -154,7 +178,7 @@ def bench(as_json: bool, pattern: str | None, strict: bool) -> None:
             "schema": SCHEMA,
             "context": document.get("context", {}),
             "figures": [figure.to_json() for figure in figures],
-            "not_measured": failures,
+            "not_measured": [str(failure) for failure in failures],
         }
         click.echo(json.dumps(listed, indent=2))
     else:
@@ -162,5 +186,6 @@ def bench(as_json: bool, pattern: str | None, strict: bool) -> None:
         for failure in failures:
             click.echo(f"not measured  {failure}")
     missed = any(figure.within_bound is False for figure in figures)
-    if strict and (missed or failures):
+    failed = any(not failure.environment for failure in failures)
+    if strict and (missed or failed):
         click.get_current_context().exit(ExitCode.VERDICT_FAILED)
