@@ -102,14 +102,9 @@ void emit_block_count(void* context, void* function, void** args, EmitCall call,
   tcg_gen_extu_i32_i64_x86_64(context, size, e.variable(args[2]));
   e.add(now, now, size);
   e.store(now, clock, 0);
-  // From the clock's address where the code can reach that far: an instruction less.
-  const auto distance =
-      reinterpret_cast<intptr_t>(&watch->deadline_ticks) - reinterpret_cast<intptr_t>(ticks);
-  if (distance == static_cast<int32_t>(distance)) {
-    e.load(deadline, clock, distance);
-  } else {
-    e.load(deadline, e.address(&watch->deadline_ticks), 0);
-  }
+  // Never by its distance from the clock where that is short: how many operations a block has must
+  // not depend on where things lie, for the library ends blocks by that number, and time with them.
+  e.load(deadline, e.address(&watch->deadline_ticks), 0);
   void* label = gen_new_label_x86_64(context);
   tcg_gen_brcond_i64_x86_64(context, kConditionLessUnsigned, now, deadline, label);
   // Temporaries end at the branch; the hook finds its block by where it returns to.
