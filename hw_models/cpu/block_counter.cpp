@@ -1,6 +1,5 @@
 #include "hw_models/cpu/block_counter.h"
 
-#include <cstddef>
 #include <utility>
 
 #include "hw_models/cpu/engine_abi.h"

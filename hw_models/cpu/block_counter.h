@@ -6,7 +6,7 @@
 
 namespace cupel::cpu {
 
-// Read by translated code, at fixed offsets.
+// What a block count needs of its processor; translated code reads the deadline by its address.
 struct BlockWatch {
   uint64_t deadline_ticks = UINT64_MAX;  // the block hook is called when the clock reaches it
   void* context = nullptr;               // the library's translation context
