@@ -158,8 +158,9 @@ bool UnicornProcessor::delivery_fault(uint8_t vector, std::optional<uint32_t> er
 
 // --- guest memory -----------------------------------------------------------------------------
 
+// `probe`: writes nothing, but meets every fault that a write would.
 UnicornProcessor::Copy UnicornProcessor::copy_linear(uint64_t linear, void* data, unsigned size,
-                                                     Access access, bool user) {
+                                                     Access access, bool user, bool probe) {
   auto* at = static_cast<std::byte*>(data);
   while (size > 0) {
     const unsigned part =
@@ -179,7 +180,7 @@ UnicornProcessor::Copy UnicornProcessor::copy_linear(uint64_t linear, void* data
       parked_in_delivery_ = true;
       if (monitored_) {
         monitor().on_translation_fault(r.refused);
-        park(Park::exit);
+        leave();
       } else {
         triple_fault();
       }
@@ -187,7 +188,7 @@ UnicornProcessor::Copy UnicornProcessor::copy_linear(uint64_t linear, void* data
     }
     std::byte* host = memory_.at(r.hpa, part);
     if (access == Access::write) {
-      if (host != nullptr) {
+      if (host != nullptr && !probe) {
         if (holds_code(r.hpa.value())) invalidate_code(r.hpa, part);
         std::memcpy(host, at, part);
       }
@@ -201,6 +202,28 @@ UnicornProcessor::Copy UnicornProcessor::copy_linear(uint64_t linear, void* data
     size -= part;
   }
   return Copy::ok;
+}
+
+// SDM vol. 1, "Canonical Addressing"; the stack segment's own exception: vol. 3A, "Interrupt
+// 12—Stack Fault Exception (#SS)".
+bool UnicornProcessor::operand_address_valid(uint64_t linear, unsigned size, Seg segment) {
+  if (!paging_.long_mode()) return true;
+  for (const uint64_t at : {linear, linear + size - 1}) {
+    const int64_t top = static_cast<int64_t>(at) >> 47;
+    if (top == 0 || top == -1) continue;
+    raise(segment == Seg::ss ? x86::kSS : x86::kGP, 0);
+    return false;
+  }
+  return true;
+}
+bool UnicornProcessor::read_operand(uint64_t linear, void* data, unsigned size, Seg segment) {
+  return operand_address_valid(linear, size, segment) &&
+         copy_linear(linear, data, size, Access::read, cpl() == 3) == Copy::ok;
+}
+bool UnicornProcessor::write_operand(uint64_t linear, const void* data, unsigned size,
+                                     Seg segment) {
+  return operand_address_valid(linear, size, segment) &&
+         copy_linear(linear, const_cast<void*>(data), size, Access::write, cpl() == 3) == Copy::ok;
 }
 
 bool UnicornProcessor::read_system(uint64_t linear, void* data, unsigned size) {

@@ -39,7 +39,9 @@ namespace hf {
 inline constexpr uint32_t cpl = 3, inhibit_irq = 1u << 3, cs32 = 1u << 4, ss32 = 1u << 5,
                           addseg = 1u << 6, pe = 1u << 7, lma = 1u << 14, cs64 = 1u << 15,
                           svme = 1u << 20, guest = 1u << 21;
-}
+// Left free by the library (its last is bit 26), and part of what a block is chosen by.
+inline constexpr uint32_t context1 = 1u << 27, context = 7 * context1;
+}  // namespace hf
 
 inline constexpr uint32_t kCcOpEflags = 1;  // cc_src holds the flags themselves
 

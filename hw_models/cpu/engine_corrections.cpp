@@ -189,8 +189,10 @@ CUPEL_INTERPOSE void tb_invalidate_phys_page_fast_x86_64(void* uc, void* pages, 
   auto* cpu = running();
   if (cpu != nullptr) {
     cpu->last_written_ram = start;
-    if (!cpu->holds_code(start) && !cpu->holds_code(start + static_cast<uint64_t>(length) - 1))
-      return;
+    const uint64_t last = start + static_cast<uint64_t>(length) - 1;
+    if (!cpu->holds_code(start) && !cpu->holds_code(last)) return;
+    cpu->store_hits_code_of_others(start, static_cast<uint64_t>(length));
+    if (!cpu->holds_own_code(start) && !cpu->holds_own_code(last)) return;
     return cpu->jumps.forget_if_dropped([&] { next(uc, pages, start, length, return_to); },
                                         [&] { return cpu->blocks_dropped(); });
   }

@@ -31,6 +31,10 @@ bool valid_pat(uint64_t value) {
 
 bool UnicornProcessor::read_msr(uint32_t index, uint64_t& value) {
   const EngineLayout& at = engine_layout();
+  if (config_.bus != nullptr) {
+    const auto outcome = config_.bus->read_msr(index, value);
+    if (outcome != SystemBus::MsrOutcome::absent) return outcome == SystemBus::MsrOutcome::done;
+  }
   switch (index) {
     case m::TSC:
       value = host_tsc() + tsc_adjust_;
@@ -96,12 +100,17 @@ bool UnicornProcessor::read_msr(uint32_t index, uint64_t& value) {
       value = 0;
       return true;
     default:
-      return false;
+      return platform_msrs_ && platform_msrs_->read(index, value);
   }
 }
 
 bool UnicornProcessor::write_msr(uint32_t index, uint64_t value) {
   const EngineLayout& at = engine_layout();
+  if (config_.bus != nullptr) {
+    const auto outcome = config_.bus->write_msr(index, value);
+    if (outcome == SystemBus::MsrOutcome::done) request_boundary();
+    if (outcome != SystemBus::MsrOutcome::absent) return outcome == SystemBus::MsrOutcome::done;
+  }
   switch (index) {
     case m::TSC:
       tsc_adjust_ = value - host_tsc();
@@ -182,7 +191,7 @@ bool UnicornProcessor::write_msr(uint32_t index, uint64_t value) {
     case m::BIOS_SIGN_ID:
       return true;
     default:
-      return false;
+      return platform_msrs_ && platform_msrs_->write(index, value);
   }
 }
 

@@ -13,6 +13,7 @@
 #include "core/physical_memory.h"
 #include "core/x86/cpu_state.h"
 #include "hw_models/cpu/cpuid.h"
+#include "hw_models/cpu/system_bus.h"
 #include "hw_models/cpu/trap.h"
 
 namespace cupel::cpu {
@@ -26,10 +27,26 @@ struct Event {
   uint8_t instruction_length = 0;  // software events: RIP pushed = RIP + length
 };
 
+// Processors over one memory: code that one of them writes is code that the others may have
+// translated. They run one at a time.
+class ProcessorGroup;
+std::shared_ptr<ProcessorGroup> make_processor_group();
+
 struct ProcessorConfig {
   CpuidProfile profile;             // what CPUID and the feature MSRs say
   uint64_t tsc_hz = 1'000'000'000;  // virtual TSC frequency
   uint32_t apic_id = 0;
+  // What is not RAM, borrowed. Without it ports float and memory ends where it ends.
+  SystemBus* bus = nullptr;
+  std::shared_ptr<ProcessorGroup> group = nullptr;  // nullptr: alone on its memory
+};
+
+// The address space that a translation belongs to. SDM vol. 3C, "Information That May Be Cached".
+struct TranslationTag {
+  static constexpr uint64_t kNoEpt = ~0ull;
+  uint16_t vpid = 0;
+  uint64_t ept = kNoEpt;  // bits 51:12 of the EPT pointer, in place
+  bool operator==(const TranslationTag&) const = default;
 };
 
 // Counters that figures and traces need; never read on a decision path.
@@ -53,6 +70,10 @@ class Processor {
   // monitor, until the deadline, HLT or a triple fault). Afterwards RIP and all state are exact.
   enum class Park : uint8_t { exit, deadline, halted, shutdown };
   virtual Park run() = 0;
+  // After it, an event that the monitor takes (on_trap() is true) does not park: the monitor has
+  // put what follows into the processor, as a VM exit to root-mode code does. on_boundary() still
+  // parks when it returns true, as deadline.
+  virtual void stay_in_loop() = 0;
 
   // Between runs, and inside monitor calls: architectural state. Setters have the side effects
   // hardware has inside (modes, TLB), but make no checks: the caller is VM entry, reset, restore.
@@ -100,6 +121,16 @@ class Processor {
   // The guest is interrupted at the first instruction boundary (start of a code block) at or after
   // `when`; on_boundary() is then called. Nanoseconds::max() = never.
   virtual void set_deadline(Nanoseconds when) = 0;
+  // For a monitor that executes a trapped instruction by itself: operands in memory, with the
+  // current privilege, and the step to the next instruction. False: a fault has been raised instead
+  // (or the access has caused a VM exit), and the instruction is over.
+  virtual bool read_operand(uint64_t linear, void* data, unsigned size, x86::Seg segment) = 0;
+  virtual bool write_operand(uint64_t linear, const void* data, unsigned size,
+                             x86::Seg segment) = 0;
+  virtual void complete(const Trap& trap) = 0;
+  virtual unsigned privilege_level() const = 0;  // CPL
+  virtual bool code_is_64bit() const = 0;
+
   // Calls on_boundary() at the next instruction boundary (windows: RFLAGS.IF or blocking changed).
   virtual void request_boundary() = 0;
   // on_boundary() is called at each boundary where the guest could take a maskable interrupt, or
@@ -108,9 +139,19 @@ class Processor {
 
   virtual void flush_tlb() = 0;
   virtual void flush_tlb_page(Gva linear) = 0;
+  // Translations made from now on belong to `tag`, and those of others are not used; they stay for
+  // when their tag comes back. flush_tlb() and flush_tlb_page() are about the current tag.
+  virtual void use_translations(const TranslationTag& tag) = 0;
+  // Drops the translations of every tag with this VPID (EPT pointer), or all.
+  virtual void drop_translations_of_vpid(uint16_t vpid) = 0;
+  virtual void drop_translations_of_ept(uint64_t ept) = 0;
+  virtual void drop_all_translations() = 0;
+  // The translations of one page, under every tag with this VPID; may drop more.
+  virtual void drop_page_of_vpid(uint16_t vpid, Gva linear) = 0;
   // Memory that may hold translated code was written from outside the processor.
   virtual void invalidate_code(Hpa start, uint64_t length) = 0;
 
+  virtual Nanoseconds now() const = 0;    // virtual time
   virtual uint64_t host_tsc() const = 0;  // virtual time * tsc_hz
   virtual uint64_t tsc_hz() const = 0;
   virtual const CpuidProfile& profile() const = 0;

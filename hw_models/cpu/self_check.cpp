@@ -9,6 +9,7 @@
 
 #include "core/x86/msr.h"
 #include "core/x86/registers.h"
+#include "hw_models/cpu/translation_contexts.h"
 
 namespace cupel::cpu {
 namespace {
@@ -189,6 +190,8 @@ Result<void> check_once() {
   const size_t size = usable - static_cast<size_t>(offset);
   if (!registers_match(scratch.uc(), *at.state))
     return unknown_library("its general registers have another layout");
+  if (!TranslationContexts::layout_known(at.state))
+    return unknown_library("its translation tables have another layout");
   if (!tables_match(scratch.uc(), *at.state))
     return unknown_library("its segment or control registers have another layout");
   probing = true;

@@ -129,7 +129,7 @@ uint64_t UnicornProcessor::cr(unsigned n) const {
     case 4:
       return paging_.cr4;
     case 8:
-      return cr8_;
+      return config_.bus != nullptr ? config_.bus->cr8() : cr8_;
     default:
       return 0;
   }
@@ -137,16 +137,17 @@ uint64_t UnicornProcessor::cr(unsigned n) const {
 
 void UnicornProcessor::set_control_registers(uint64_t cr0, uint64_t cr3, uint64_t cr4,
                                              uint64_t efer) {
+  auto& own = context();
   const bool mode_changed =
-      ((cr0 ^ paging_.cr0) & (x86::cr0::PG | x86::cr0::WP | x86::cr0::PE)) != 0 ||
-      ((cr4 ^ paging_.cr4) & (x86::cr4::PAE | x86::cr4::PSE | x86::cr4::PGE | x86::cr4::SMEP |
-                              x86::cr4::SMAP | x86::cr4::PCIDE)) != 0 ||
-      ((efer ^ paging_.efer) & (x86::efer::LMA | x86::efer::NXE)) != 0;
-  const bool cr3_changed = cr3 != paging_.cr3;
-  paging_.cr0 = cr0;
-  paging_.cr3 = cr3;
-  paging_.cr4 = cr4;
-  paging_.efer = efer;
+      ((cr0 ^ own.cr0) & (x86::cr0::PG | x86::cr0::WP | x86::cr0::PE)) != 0 ||
+      ((cr4 ^ own.cr4) & (x86::cr4::PAE | x86::cr4::PSE | x86::cr4::PGE | x86::cr4::SMEP |
+                          x86::cr4::SMAP | x86::cr4::PCIDE)) != 0 ||
+      ((efer ^ own.efer) & (x86::efer::LMA | x86::efer::NXE)) != 0;
+  const bool cr3_changed = cr3 != own.cr3;
+  own.cr0 = paging_.cr0 = cr0;
+  own.cr3 = paging_.cr3 = cr3;
+  own.cr4 = paging_.cr4 = cr4;
+  own.efer = paging_.efer = efer;
   // The engine's copies steer its helpers and translation flags only. CR0 is planted first, so
   // that the library's own long-mode transitions do not run a second time.
   engine_->cr[0] = cr0 | x86::cr0::ET;
@@ -167,13 +168,21 @@ void UnicornProcessor::set_dr(unsigned n, uint64_t value) {
   if (n == 6) return;
   const bool were = breakpoints_.any();
   breakpoints_ = Breakpoints(dr_);
-  if (were || breakpoints_.any()) flush_tlb();
+  if (were || breakpoints_.any()) drop_all_translations();
 }
 
 void UnicornProcessor::set_pdptes(const std::array<uint64_t, 4>& values) {
-  if (values == paging_.pdptes) return;
   paging_.pdptes = values;
+  if (values == context().pdptes) return;
+  context().pdptes = values;
   flush_tlb();
+}
+
+void UnicornProcessor::set_cr8(uint64_t value) {
+  cr8_ = value & 15;
+  if (config_.bus == nullptr) return;
+  config_.bus->set_cr8(static_cast<uint8_t>(cr8_));
+  request_boundary();
 }
 
 // The engine has one shadow bit; which instruction set it is kept beside it.
@@ -327,7 +336,7 @@ void UnicornProcessor::set_state(const x86::CpuState& s) {
   fxrstor(s.fxsave.data());
   injected_.reset();
   vectoring_.reset();
-  flush_tlb();
+  drop_all_translations();
 }
 
 }  // namespace cupel::cpu

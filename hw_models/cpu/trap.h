@@ -138,6 +138,12 @@ class Monitor {
     (void)number;
     return real;
   }
+  // MSRs that the processor does not hold; false: #GP(0).
+  virtual bool read_msr(uint32_t index, uint64_t& value) {
+    (void)index;
+    (void)value;
+    return false;
+  }
   // TSC as RDTSC and RDMSR show it.
   virtual uint64_t visible_tsc(uint64_t host_tsc) { return host_tsc; }
 };

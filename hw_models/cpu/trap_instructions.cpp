@@ -39,7 +39,7 @@ void UnicornProcessor::trap_msr() {
     uint64_t value = 0;
     if (trap.msr == x86::msr::TSC) {
       value = monitor().visible_tsc(host_tsc());
-    } else if (!read_msr(trap.msr, value)) {
+    } else if (!read_msr(trap.msr, value) && !monitor().read_msr(trap.msr, value)) {
       return raise(x86::kGP, 0);
     }
     r[Gpr::rax] = static_cast<uint32_t>(value);
@@ -169,7 +169,7 @@ void UnicornProcessor::write_cr(unsigned n, uint64_t value, unsigned length) {
       next.cr4 = value;
       break;
     case 8:
-      cr8_ = value & 15;
+      set_cr8(value);
       return advance(length);
     default:
       return trap_exception(x86::kUD);
@@ -184,7 +184,7 @@ void UnicornProcessor::write_cr(unsigned n, uint64_t value, unsigned length) {
       case PdpteLoad::physical_fault:
         if (!monitored_) return triple_fault();
         monitor().on_translation_fault(refused);
-        return park(Park::exit);
+        return leave();
       case PdpteLoad::ok:
         break;
     }
@@ -192,7 +192,7 @@ void UnicornProcessor::write_cr(unsigned n, uint64_t value, unsigned length) {
   const auto pdptes = next.pdptes;
   const bool changed = next.cr3 != paging_.cr3;
   set_control_registers(next.cr0, next.cr3, next.cr4, next.efer);
-  if (pae) paging_.pdptes = pdptes;
+  if (pae) context().pdptes = paging_.pdptes = pdptes;
   if (n == 3 && !changed) flush_non_global();  // MOV CR3 invalidates in any case
   advance(length);
 }
@@ -298,27 +298,46 @@ void UnicornProcessor::trap_io() {
   native_io(trap, i);
 }
 
-// No port space is attached to a bare processor: inputs float high, outputs vanish.
+// Without a bus, inputs float high and outputs vanish.
+uint32_t UnicornProcessor::port_in(uint16_t port, unsigned size) {
+  return config_.bus == nullptr ? ~0u : config_.bus->port_in(port, size);
+}
+
 void UnicornProcessor::native_io(const Trap& trap, const Instruction& i) {
-  if (trap.io.string) {
-    auto& r = gpr();
-    const unsigned width = i.info.address_width / 8;
-    const uint64_t step = (engine_->df < 0 ? -1ull : 1ull) * trap.io.size;
-    if (trap.io.in) {
-      const uint32_t ones = ~0u;
-      if (copy_linear(trap.io_linear, const_cast<uint32_t*>(&ones), trap.io.size, Access::write,
-                      cpl() == 3) != Copy::ok)
-        return;
-    }
-    auto& index = r[trap.io.in ? Gpr::rdi : Gpr::rsi];
-    set_low(index, width, index + step);
-    if (!trap.io.rep) return advance(trap.length);
-    set_low(r[Gpr::rcx], width, r[Gpr::rcx] - 1);
-    if ((r[Gpr::rcx] & size_mask(width)) == 0) advance(trap.length);
-    return;
+  if (trap.io.string) return native_string_io(trap, i);
+  if (trap.io.in) {
+    set_low(engine_->gpr[0], trap.io.size, port_in(trap.io.port, trap.io.size));
+  } else if (config_.bus != nullptr) {
+    const auto value = static_cast<uint32_t>(engine_->gpr[0] & size_mask(trap.io.size));
+    config_.bus->port_out(trap.io.port, trap.io.size, value);
+    request_boundary();  // it may have raised the interrupt pin
   }
-  if (trap.io.in) set_low(engine_->gpr[0], trap.io.size, ~0ull);
   advance(trap.length);
+}
+
+// One step of the string; the instruction runs again for the next.
+void UnicornProcessor::native_string_io(const Trap& trap, const Instruction& i) {
+  auto& r = gpr();
+  const unsigned width = i.info.address_width / 8;
+  const uint64_t step = (engine_->df < 0 ? -1ull : 1ull) * trap.io.size;
+  const bool user = cpl() == 3;
+  uint32_t value = 0;
+  if (trap.io.in) {
+    // The destination's faults come before the input, which may have effects.
+    if (copy_linear(trap.io_linear, &value, trap.io.size, Access::write, user, true) != Copy::ok)
+      return;
+    value = port_in(trap.io.port, trap.io.size);
+    if (copy_linear(trap.io_linear, &value, trap.io.size, Access::write, user) != Copy::ok) return;
+  } else {
+    if (copy_linear(trap.io_linear, &value, trap.io.size, Access::read, user) != Copy::ok) return;
+    if (config_.bus != nullptr) config_.bus->port_out(trap.io.port, trap.io.size, value);
+  }
+  request_boundary();
+  auto& index = r[trap.io.in ? Gpr::rdi : Gpr::rsi];
+  set_low(index, width, index + step);
+  if (!trap.io.rep) return advance(trap.length);
+  set_low(r[Gpr::rcx], width, r[Gpr::rcx] - 1);
+  if ((r[Gpr::rcx] & size_mask(width)) == 0) advance(trap.length);
 }
 
 }  // namespace cupel::cpu

@@ -58,7 +58,7 @@ void UnicornProcessor::dispatch(uint32_t code) {
 
 bool UnicornProcessor::exits(Trap& trap) {
   if (!monitored_ || !monitor().on_trap(trap)) return false;
-  park(Park::exit);
+  leave();
   return true;
 }
 
@@ -66,6 +66,7 @@ void UnicornProcessor::advance(unsigned length) {
   engine_->eip += length;
   if ((engine_->hflags & hf::cs64) == 0) engine_->eip &= 0xffffffffu;
   engine_->hflags &= ~hf::inhibit_irq;
+  step_completed_ |= (engine_->eflags & x86::rflags::TF) != 0;
   engine_->eflags &= ~x86::rflags::RF;
 }
 
@@ -209,7 +210,7 @@ void UnicornProcessor::trap_page_fault() {
     case FillFault::Kind::physical:
       if (!monitored_) return triple_fault();  // memory that does not exist
       monitor().on_translation_fault(fault.refused);
-      return park(Park::exit);
+      return leave();
     case FillFault::Kind::non_canonical:
       return raise(x86::kGP, 0);
     case FillFault::Kind::code_page_watched: {
@@ -219,6 +220,9 @@ void UnicornProcessor::trap_page_fault() {
     }
     case FillFault::Kind::data_breakpoint:
       return step_over(fault.address);
+    // Where nothing answers, ones are read, and FFH FFH is no instruction.
+    case FillFault::Kind::fetch_from_device:
+      return raise(x86::kUD);
     default:
       return raise_page_fault(fault.address, fault.error_code);
   }

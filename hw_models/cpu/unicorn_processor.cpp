@@ -28,6 +28,14 @@ void at_deadline(uc_engine*, uint64_t, uint32_t, void*) {
       reinterpret_cast<uintptr_t>(__builtin_return_address(0)));
 }
 
+// Offsets count from the end of RAM.
+uint64_t mmio_read(uc_engine*, uint64_t offset, unsigned size, void* self) {
+  return static_cast<UnicornProcessor*>(self)->bus_read(offset, size);
+}
+void mmio_write(uc_engine*, uint64_t offset, unsigned size, uint64_t value, void* self) {
+  static_cast<UnicornProcessor*>(self)->bus_write(offset, size, value);
+}
+
 template <class T>
 void put(std::byte* at, T value) {
   std::memcpy(at, &value, sizeof value);
@@ -69,8 +77,11 @@ UnicornProcessor::UnicornProcessor(PhysicalMemory& memory, VirtualClock& clock,
       tsc_mhz_(config_.tsc_hz / 1'000'000),
       identity_(memory),
       monitor_(&identity_),
-      code_pages_(memory.size() / kPageSize) {
+      code_pages_(memory.size() / kPageSize),
+      group_(config_.group ? config_.group : make_processor_group()) {
   paging_.physical_bits = config_.profile.physical_bits;
+  group_->join(*this);
+  if (config_.bus != nullptr) platform_msrs_.emplace(0);
 }
 
 UnicornProcessor::~UnicornProcessor() {
@@ -80,6 +91,7 @@ UnicornProcessor::~UnicornProcessor() {
     fiber_->resume();
     current_ = outer;
   }
+  group_->leave(*this);
   if (uc_ != nullptr) uc_close(uc_);
   if (control_ != nullptr) munmap(control_, kControlSize);
 }
@@ -122,6 +134,11 @@ Result<void> UnicornProcessor::open_engine() {
   control_ = static_cast<std::byte*>(control);
   CUPEL_TRY(check(uc_mem_map_ptr(uc_, kControlBase, kControlSize, UC_PROT_ALL, control_),
                   "control pages"));
+  if (config_.bus != nullptr) {
+    CUPEL_TRY(check(uc_mmio_map(uc_, memory_.size(), kControlBase - memory_.size(), mmio_read, this,
+                                mmio_write, this),
+                    "device memory"));
+  }
   const EngineLocation at = locate_engine(uc_, control_ + (kStartCode - kControlBase), kStartCode);
   if (at.state == nullptr) {
     return fail(ErrorKind::environment, "the engine's state was not found",
@@ -129,6 +146,7 @@ Result<void> UnicornProcessor::open_engine() {
   }
   engine_ = at.state;
   cpu_object_ = at.cpu_object;
+  contexts_.emplace(engine_);
   CUPEL_TRY(check(uc_ctl_exits_enable(uc_), "exits"));
   uc_hook hook = 0;
   CUPEL_TRY(check(
@@ -217,6 +235,12 @@ void UnicornProcessor::park(Park why) {
   vectoring_.reset();
 }
 
+void UnicornProcessor::leave() {
+  if (park_on_exit_) return park(Park::exit);
+  ++stats_.exits;
+  vectoring_.reset();
+}
+
 void UnicornProcessor::on_interrupt_hook(uint32_t number) {
   ++stats_.traps;
   if (!parked_once_) {
@@ -235,6 +259,11 @@ void UnicornProcessor::on_interrupt_hook(uint32_t number) {
 void UnicornProcessor::settle() {
   for (;;) {
     if (quitting_) return;
+    // An instruction completed here under TF traps as one that the engine completed does.
+    if (std::exchange(step_completed_, false)) {
+      if (!stepping_) raise(x86::kDB, {}, 1ull << 14);
+      continue;
+    }
     if (injected_) {
       const Event event = *injected_;
       injected_.reset();
@@ -243,6 +272,12 @@ void UnicornProcessor::settle() {
       continue;
     }
     if (activity_ != x86::Activity::active) {
+      if (!park_on_exit_) {
+        boundary();
+        if (activity_ != x86::Activity::active && !injected_)
+          park(activity_ == x86::Activity::hlt ? Park::halted : Park::shutdown);
+        continue;
+      }
       if (!monitored_) {
         park(activity_ == x86::Activity::hlt ? Park::halted : Park::shutdown);
         if (!injected_) activity_ = x86::Activity::active;
@@ -282,7 +317,7 @@ void UnicornProcessor::boundary() {
   if (due) deadline_ = Nanoseconds::max();  // one call a deadline: the monitor arms the next
   update_deadline();
   if (monitored_) {
-    if (monitor().on_boundary()) park(Park::exit);
+    if (monitor().on_boundary()) park(park_on_exit_ ? Park::exit : Park::deadline);
   } else if (due) {
     park(Park::deadline);
   }
@@ -341,11 +376,19 @@ bool UnicornProcessor::on_tlb_fill(void* cpu_object, uint64_t address, unsigned 
                             mmu_index == kMmuKernelSmap};
   const WalkResult r = walk(memory_, monitor(), paging_, request);
   if (r.outcome == WalkResult::Outcome::ok) {
-    if (!r.global && non_global_.size() < kMostTracked) non_global_.push_back(page);
+    auto& own = context();
+    if (!r.global && own.non_global.size() < kMostTracked) own.non_global.push_back(page);
+    if (config_.bus != nullptr && !memory_.contains(r.hpa, 1)) [[unlikely]] {
+      if (request.access == Access::fetch) {
+        if (probe) return false;
+        fill_fault_ = {FillFault::Kind::fetch_from_device, address, 0, {}};
+        cpu_vmexit_x86_64(engine_, svm::exception + x86::kPF, 0, return_to);
+      }
+    }
     const int protection = kReadPage | (r.writable ? kWritePage : 0) |
                            (request.access == Access::write ? kWritePage : 0) |
                            (r.executable ? kExecPage : 0);
-    if (r.executable) executable_.set(page_slot(page));
+    if (r.executable) own.executable.set(page_slot(page));
     uint64_t extent = kPageSize;
     if (breakpoints_.any()) [[unlikely]] {
       if (!probe && !check_breakpoints(address, size, request.access))
@@ -390,27 +433,34 @@ void UnicornProcessor::set_code_page(uint64_t ram_address, bool on) {
   const uint64_t page = ram_address / kPageSize;
   if (page >= code_pages_.size()) return;
   code_pages_[page] = on;
-  // Stores to the page must come through the watch again.
-  if (on)
-    tlb_reset_dirty_x86_64(
-        cpu_object_, reinterpret_cast<uint64_t>(memory_.data()) + page * kPageSize, kPageSize);
+  if (on) group_->watch_page(page);
+}
+
+void UnicornProcessor::watch_code_page(uint64_t page) {
+  tlb_reset_dirty_x86_64(cpu_object_, reinterpret_cast<uint64_t>(memory_.data()) + page * kPageSize,
+                         kPageSize);
+  contexts_->for_others([page](TranslationContext& other) {
+    other.watched.push_back(page);
+    if (other.watched.size() > TranslationContexts::kMostWatched) other.stale = true;
+  });
 }
 
 // The flushes come from hooks and from outside of a run, where our corrections see no processor.
 void UnicornProcessor::flush_tlb() {
   auto* outer = std::exchange(current_, this);
   fetch_from_ = nullptr;
-  non_global_.clear();
-  executable_.reset();
+  context().non_global.clear();
+  context().executable.reset();
   tlb_flush_x86_64(cpu_object_);
   current_ = outer;
 }
 // SDM vol. 3A, "Operations that Invalidate TLBs and Paging-Structure Caches". Page by page:
 // dropping everything would also drop the engine's memory of where indirect jumps lead.
 void UnicornProcessor::flush_non_global() {
-  if ((paging_.cr4 & x86::cr4::PGE) == 0 || non_global_.size() >= kMostTracked) return flush_tlb();
-  for (const uint64_t page : non_global_) flush_tlb_page(Gva(page));
-  non_global_.clear();
+  auto& pages = context().non_global;
+  if ((paging_.cr4 & x86::cr4::PGE) == 0 || pages.size() >= kMostTracked) return flush_tlb();
+  for (const uint64_t page : pages) flush_tlb_page(Gva(page));
+  pages.clear();
 }
 
 void UnicornProcessor::flush_tlb_page(Gva linear) {
@@ -420,10 +470,47 @@ void UnicornProcessor::flush_tlb_page(Gva linear) {
   current_ = outer;
 }
 
+// Blocks are told apart by the number of the set, in bits of the mode that the engine leaves free.
+void UnicornProcessor::use_translations(const TranslationTag& tag) {
+  if (context().tag == tag) return;
+  contexts_->select(tag);
+  engine_->hflags = (engine_->hflags & ~hf::context) | contexts_->current_number() * hf::context1;
+  fetch_from_ = nullptr;
+  auto& own = context();
+  if (own.stale) {
+    own.stale = false;
+    flush_tlb();
+  } else {
+    for (const uint64_t page : own.watched)
+      tlb_reset_dirty_x86_64(
+          cpu_object_, reinterpret_cast<uint64_t>(memory_.data()) + page * kPageSize, kPageSize);
+  }
+  own.watched.clear();
+}
+
+void UnicornProcessor::drop_translations_of_vpid(uint16_t vpid) {
+  if (context().tag.vpid == vpid) flush_tlb();
+  contexts_->for_others([vpid](auto& other) { other.stale |= other.tag.vpid == vpid; });
+}
+void UnicornProcessor::drop_translations_of_ept(uint64_t ept) {
+  if (context().tag.ept == ept) flush_tlb();
+  contexts_->for_others([ept](auto& other) { other.stale |= other.tag.ept == ept; });
+}
+void UnicornProcessor::drop_page_of_vpid(uint16_t vpid, Gva linear) {
+  if (context().tag.vpid == vpid) flush_tlb_page(linear);
+  contexts_->for_others([vpid](auto& other) { other.stale |= other.tag.vpid == vpid; });
+}
+void UnicornProcessor::drop_all_translations() {
+  flush_tlb();
+  contexts_->for_others([](auto& other) { other.stale = true; });
+}
+
 void UnicornProcessor::invalidate_code(Hpa start, uint64_t length) {
-  if (length == 0) return;
-  const uint64_t first = start.value() / kPageSize;
-  const uint64_t last = (start.value() + length - 1) / kPageSize;
+  if (length != 0) group_->drop_code(start.value(), length, nullptr);
+}
+
+void UnicornProcessor::drop_own_code(uint64_t start, uint64_t length) {
+  const uint64_t first = start / kPageSize, last = (start + length - 1) / kPageSize;
   auto* outer = std::exchange(current_, this);
   for (uint64_t page = first; page <= last && page < code_pages_.size(); ++page) {
     if (!code_pages_[page]) continue;
@@ -431,6 +518,14 @@ void UnicornProcessor::invalidate_code(Hpa start, uint64_t length) {
     code_pages_[page] = false;
   }
   current_ = outer;
+}
+
+uint64_t UnicornProcessor::bus_read(uint64_t offset, unsigned size) {
+  return config_.bus->read(Hpa(memory_.size() + offset), size);
+}
+void UnicornProcessor::bus_write(uint64_t offset, unsigned size, uint64_t value) {
+  config_.bus->write(Hpa(memory_.size() + offset), size, value);
+  request_boundary();  // it may have raised the interrupt pin
 }
 
 uint64_t UnicornProcessor::host_tsc() const {

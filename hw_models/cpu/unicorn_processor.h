@@ -14,6 +14,7 @@
 #include <optional>
 #include <vector>
 
+#include "core/x86/platform_msrs.h"
 #include "hw_models/cpu/block_counter.h"
 #include "hw_models/cpu/breakpoints.h"
 #include "hw_models/cpu/decoder.h"
@@ -22,6 +23,8 @@
 #include "hw_models/cpu/jump_cache.h"
 #include "hw_models/cpu/page_walk.h"
 #include "hw_models/cpu/processor.h"
+#include "hw_models/cpu/processor_group.h"
+#include "hw_models/cpu/translation_contexts.h"
 
 namespace cupel::cpu {
 
@@ -46,6 +49,7 @@ class UnicornProcessor final : public Processor {
 
   void set_monitor(Monitor* monitor) override;
   Park run() override;
+  void stay_in_loop() override { park_on_exit_ = false; }
 
   x86::GprFile& gpr() override { return *reinterpret_cast<x86::GprFile*>(engine_->gpr); }
   uint64_t rip() const override { return engine_->eip; }
@@ -61,7 +65,7 @@ class UnicornProcessor final : public Processor {
   uint64_t cr(unsigned n) const override;
   void set_control_registers(uint64_t cr0, uint64_t cr3, uint64_t cr4, uint64_t efer) override;
   void set_cr2(uint64_t value) override { cr2_ = value; }
-  void set_cr8(uint64_t value) override { cr8_ = value & 15; }
+  void set_cr8(uint64_t value) override;
   uint64_t efer() const override { return paging_.efer; }
   uint64_t dr(unsigned n) const override { return dr_[n]; }
   void set_dr(unsigned n, uint64_t value) override;
@@ -86,9 +90,20 @@ class UnicornProcessor final : public Processor {
 
   void flush_tlb() override;
   void flush_tlb_page(Gva linear) override;
+  void use_translations(const TranslationTag& tag) override;
+  void drop_translations_of_vpid(uint16_t vpid) override;
+  void drop_translations_of_ept(uint64_t ept) override;
+  void drop_all_translations() override;
+  void drop_page_of_vpid(uint16_t vpid, Gva linear) override;
+  bool read_operand(uint64_t linear, void* data, unsigned size, x86::Seg segment) override;
+  bool write_operand(uint64_t linear, const void* data, unsigned size, x86::Seg segment) override;
+  void complete(const Trap& trap) override { advance(trap.length); }
+  unsigned privilege_level() const override { return cpl(); }
+  bool code_is_64bit() const override { return (engine_->hflags & hf::cs64) != 0; }
   void flush_non_global();  // what MOV to CR3 invalidates
   void invalidate_code(Hpa start, uint64_t length) override;
 
+  Nanoseconds now() const override { return clock_.now(); }
   uint64_t host_tsc() const override;
   uint64_t tsc_hz() const override { return config_.tsc_hz; }
   const CpuidProfile& profile() const override { return config_.profile; }
@@ -107,7 +122,7 @@ class UnicornProcessor final : public Processor {
   bool on_tlb_fill(void* cpu_object, uint64_t address, unsigned size, int access, int mmu_index,
                    bool probe, uintptr_t return_to);
   // Can the engine remember an indirect jump into this page? True more often than it is so.
-  bool may_hold_jump_target(uint64_t linear) const { return executable_[page_slot(linear)]; }
+  bool may_hold_jump_target(uint64_t linear) { return context().executable[page_slot(linear)]; }
   JumpCache jumps;
   uint64_t jump_target() const { return engine_->seg[1].base + engine_->eip; }
   // What the engine chooses a block by. The flags outside of hflags: TF, IOPL, RF, VM, AC.
@@ -120,11 +135,20 @@ class UnicornProcessor final : public Processor {
   uint64_t blocks_dropped() const;
   void on_syscall(uint64_t length, uintptr_t return_to);
   void on_iret_done() { nmi_blocked_ = false; }
-  bool holds_code(uint64_t ram_address) const {
+  // Does this processor, or another one of its group, have translated code there?
+  bool holds_code(uint64_t ram_address) const { return group_->holds_code(ram_address); }
+  bool holds_own_code(uint64_t ram_address) const {
     const uint64_t page = ram_address / kPageSize;
     return page < code_pages_.size() && code_pages_[page];
   }
   void set_code_page(uint64_t ram_address, bool on);
+  void watch_code_page(uint64_t page);  // stores to it must come through the watch again
+  void drop_own_code(uint64_t start, uint64_t length);
+  void store_hits_code_of_others(uint64_t start, uint64_t length) {
+    group_->drop_code(start, length, this);
+  }
+  uint64_t bus_read(uint64_t at, unsigned size);
+  void bus_write(uint64_t at, unsigned size, uint64_t value);
   EngineState* engine() { return engine_; }
   uint64_t last_written_ram = ~0ull;  // between a store to a watched page and its set-dirty
 
@@ -136,6 +160,7 @@ class UnicornProcessor final : public Processor {
   void prepare_vmcb();
   void engine_loop();
   void park(Park why);
+  void leave();  // the monitor has taken the event
   void quit();
   void settle();
   void boundary();
@@ -161,6 +186,8 @@ class UnicornProcessor final : public Processor {
   void trap_invlpg();
   void native_cr(Trap& trap, const Instruction& i);
   void native_io(const Trap& trap, const Instruction& i);
+  void native_string_io(const Trap& trap, const Instruction& i);
+  uint32_t port_in(uint16_t port, unsigned size);
   bool io_permitted(uint16_t port, unsigned size);
   bool valid_cr0(uint64_t value) const;
   bool valid_cr4(uint64_t value) const;
@@ -188,7 +215,9 @@ class UnicornProcessor final : public Processor {
   void finish_delivery(const x86::Segment& cs, bool interrupt_gate);
   void triple_fault();
   enum class Copy : uint8_t { ok, page_fault, parked };
-  Copy copy_linear(uint64_t linear, void* data, unsigned size, Access access, bool user);
+  Copy copy_linear(uint64_t linear, void* data, unsigned size, Access access, bool user,
+                   bool probe = false);
+  bool operand_address_valid(uint64_t linear, unsigned size, x86::Seg segment);
   bool read_system(uint64_t linear, void* data, unsigned size);
   bool write_stack(uint64_t linear, const void* data, unsigned size, bool user);
   bool load_descriptor(uint16_t selector, uint64_t& low, bool& in_table);
@@ -220,14 +249,18 @@ class UnicornProcessor final : public Processor {
   std::unique_ptr<Fiber> fiber_;
   bool quitting_ = false;
   bool parked_once_ = false;
+  bool park_on_exit_ = true;
   Park park_reason_ = Park::exit;
 
   // Architectural state that the engine does not hold or holds only for itself.
   PagingState paging_;
   uint64_t cr2_ = 0, cr8_ = 0;
+  bool step_completed_ = false;  // RFLAGS.TF was set when an emulated instruction completed
   std::array<uint64_t, 8> dr_{0, 0, 0, 0, 0, 0, 0xffff0ff0, 0x400};
   uint64_t pat_ = 0x0007040600070406ull, debugctl_ = 0, tsc_adjust_ = 0, tsc_aux_ = 0,
            misc_enable_ = 1, feature_control_ = 0, apic_base_ = 0xfee00900, xss_ = 0;
+  // MSRs without effect, where the processor stands on a board.
+  std::optional<x86::PlatformMsrs> platform_msrs_;
   bool nmi_blocked_ = false;
   bool shadow_is_mov_ss_ = false;
   uint64_t pending_debug_ = 0;
@@ -276,7 +309,8 @@ class UnicornProcessor final : public Processor {
       physical,
       non_canonical,
       code_page_watched,
-      data_breakpoint
+      data_breakpoint,
+      fetch_from_device
     } kind = Kind::none;
     uint64_t address = 0;
     uint32_t error_code = 0;
@@ -285,16 +319,15 @@ class UnicornProcessor final : public Processor {
 
   uint64_t fetch_page_ = ~0ull;
   const std::byte* fetch_from_ = nullptr;
-  // Pages filled since the last flush that are not global; few, or all is flushed.
-  static constexpr size_t kMostTracked = 96;
-  std::vector<uint64_t> non_global_;
+  static constexpr size_t kMostTracked = 96;  // of TranslationContext::non_global, or all go
+  std::optional<TranslationContexts> contexts_;
+  TranslationContext& context() { return contexts_->current(); }
   std::vector<bool> code_pages_;
-  // Linear pages filled as executable since the last flush of all, by a hash of their number.
-  static constexpr size_t kPageSlots = 8192;
+  std::shared_ptr<ProcessorGroup> group_;
   static size_t page_slot(uint64_t linear) {
-    return (linear / kPageSize ^ linear / kPageSize / kPageSlots) % kPageSlots;
+    constexpr size_t slots = TranslationContext::kPageSlots;
+    return (linear / kPageSize ^ linear / kPageSize / slots) % slots;
   }
-  std::bitset<kPageSlots> executable_;
   Decoder decoder_;
   ProcessorStats stats_;
 };

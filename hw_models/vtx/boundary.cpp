@@ -1,5 +1,6 @@
 // Events between instructions: preemption timer, windows, NMIs, external interrupts, INIT.
 // SDM vol. 3C, "Other Causes of VM Exits"; order: vol. 3A, "Prioritization of Concurrent Events".
+#include <algorithm>
 #include <utility>
 
 #include "core/probe.h"
@@ -50,9 +51,12 @@ void LogicalProcessor::raise_init() {
 
 // The guest must stop where its interrupts (NMIs) open when an exit or an event waits for that.
 void LogicalProcessor::watch_windows() {
-  const bool interrupts = proc(x86::proc::interrupt_window) ||
-                          (external_interrupt_ && !pin(x86::pin::external_interrupt_exiting));
-  const bool nmis = proc(x86::proc::nmi_window) || (nmi_ && !pin(x86::pin::nmi_exiting));
+  const bool waits = interrupt_waits();
+  const bool interrupts = in_guest_ ? proc(x86::proc::interrupt_window) ||
+                                          (waits && !pin(x86::pin::external_interrupt_exiting))
+                                    : waits;
+  const bool nmis =
+      in_guest_ ? proc(x86::proc::nmi_window) || (nmi_ && !pin(x86::pin::nmi_exiting)) : nmi_;
   if (interrupts == watching_interrupts_ && nmis == watching_nmis_) return;
   watching_interrupts_ = interrupts;
   watching_nmis_ = nmis;
@@ -60,7 +64,7 @@ void LogicalProcessor::watch_windows() {
 }
 
 bool LogicalProcessor::boundary_due() const {
-  return external_interrupt_ || nmi_ || init_ || watching_interrupts_ || watching_nmis_ ||
+  return interrupt_waits() || startup_ || nmi_ || init_ || watching_interrupts_ || watching_nmis_ ||
          (timer_armed_ && vmcs_[F::preemption_timer_value] == 0);
 }
 
@@ -73,7 +77,7 @@ void LogicalProcessor::arm_boundaries(bool injected) {
   if (injected) {
     processor_.request_boundary();
   } else {
-    (void)on_boundary();
+    (void)at_guest_boundary();
   }
 }
 
@@ -81,7 +85,7 @@ void LogicalProcessor::arm_boundaries(bool injected) {
 // SDM vol. 3C, "VMX-Preemption Timer".
 void LogicalProcessor::start_preemption_timer() {
   if (!pin(x86::pin::preemption_timer)) {
-    if (deadline_set_) processor_.set_deadline(Nanoseconds::max());
+    if (deadline_set_) arm_deadline();
     deadline_set_ = false;
     return;
   }
@@ -90,7 +94,14 @@ void LogicalProcessor::start_preemption_timer() {
                         << shift;
   timer_armed_ = true;
   deadline_set_ = true;
-  processor_.set_deadline(time_of_tsc(timer_deadline_tsc_, processor_.tsc_hz()));
+  arm_deadline();
+}
+
+// The processor stops at the VMX-preemption timer and at the end of its slice.
+void LogicalProcessor::arm_deadline() { processor_.set_deadline(std::min(wakes_at(), slice_end_)); }
+
+Nanoseconds LogicalProcessor::wakes_at() const {
+  return timer_armed_ ? time_of_tsc(timer_deadline_tsc_, processor_.tsc_hz()) : Nanoseconds::max();
 }
 
 uint64_t LogicalProcessor::remaining_timer() const {
@@ -135,20 +146,24 @@ bool LogicalProcessor::on_nmi() {
 
 bool LogicalProcessor::on_external_interrupt() {
   if (!pin(x86::pin::external_interrupt_exiting)) {
-    reinject_ = cpu::Event{*external_interrupt_, x86::EventType::external_interrupt, false, 0, 0};
-    external_interrupt_.reset();
+    reinject_ = cpu::Event{take_interrupt(), x86::EventType::external_interrupt, false, 0, 0};
     return true;
   }
   record_exit(ExitReason::external_interrupt, 0, 0);
   if (exit_control(x86::exitctl::acknowledge_interrupt)) {
-    record_event({*external_interrupt_, x86::EventType::external_interrupt, false, false, true}, 0);
-    external_interrupt_.reset();
+    record_event({take_interrupt(), x86::EventType::external_interrupt, false, false, true}, 0);
   }
   return true;
 }
 
 bool LogicalProcessor::on_boundary() {
+  if (executed()) return on_executed_boundary();
   if (!in_guest_ || exited_) return exited_;
+  return at_guest_boundary();
+}
+
+// True: an exit has been recorded, or reinject_ set.
+bool LogicalProcessor::at_guest_boundary() {
   const bool waiting = processor_.activity() == x86::Activity::wait_for_sipi;
   if (init_ && !waiting) {
     init_ = false;
@@ -161,13 +176,18 @@ bool LogicalProcessor::on_boundary() {
   if (proc(x86::proc::interrupt_window) && interrupts_open())
     return exit_at_boundary(ExitReason::interrupt_window);
   const auto activity = processor_.activity();
-  if (external_interrupt_) {
+  if (waiting && startup_) {
+    record_exit(ExitReason::sipi, *std::exchange(startup_, std::nullopt), 0);
+    return true;
+  }
+  if (interrupt_waits()) {
     const bool taken = pin(x86::pin::external_interrupt_exiting)
                            ? activity == x86::Activity::active || activity == x86::Activity::hlt
                            : interrupts_open();
     if (taken) return on_external_interrupt();
   }
-  if (activity == x86::Activity::active || (timer_armed_ && !timer_expired())) return false;
+  if (executed() || activity == x86::Activity::active || (timer_armed_ && !timer_expired()))
+    return false;
   CUPEL_PROBE("vtx.guest_cannot_go_on");
   return exit_at_boundary(ExitReason::external_interrupt);
 }

@@ -40,6 +40,7 @@ void LogicalProcessor::fail_entry(ExitReason reason, uint64_t qualification) {
   vmcs_[F::exit_reason] = static_cast<uint32_t>(reason) | x86::kExitReasonEntryFailure;
   vmcs_[F::exit_qualification] = qualification;
   load_host_state(reason == ExitReason::entry_failure_msr_loading);
+  if (executed()) put_host_into_processor();
   if (!load_host_msrs()) abort_vmx(VmxAbort::loading_host_msrs);
 }
 
@@ -66,10 +67,9 @@ void LogicalProcessor::decode_controls() {
   const uint64_t eptp = rules_.ept ? vmcs_[F::ept_pointer] : ~0ull;
   const uint64_t vpid = proc2(proc2::enable_vpid) ? vmcs_[F::vpid] : 0;
   flush_at_entry_ = vpid == 0;
-  if (eptp != cached_eptp_ || vpid != cached_vpid_) processor_.flush_tlb();
+  tag_ = {static_cast<uint16_t>(vpid), rules_.ept ? eptp & ~0xfffull : cpu::TranslationTag::kNoEpt};
   if (eptp != cached_eptp_) ept_cache_.clear();
   cached_eptp_ = eptp;
-  cached_vpid_ = vpid;
 }
 
 // What the guest gets from the host where the entry controls load nothing.
@@ -120,9 +120,10 @@ Outcome LogicalProcessor::execute_entry(bool launch) {
   }
   if (controls_changed_) {
     decode_controls();
-  } else if (rules_.reload != 0) {
+  } else if (rules_.reload != 0 || executed()) {
     take_host_values();
   }
+  processor_.use_translations(tag_);
   if (flush_at_entry_) processor_.flush_tlb();
   guest_.load(rules_);
   if (vmcs_[F::entry_msr_load_count] != 0) {

@@ -53,6 +53,11 @@ void LogicalProcessor::leave_guest() {
       vmcs_[F::preemption_timer_value] = remaining_timer();
   }
   guest_.exited(rules_);
+  // The host takes the processor over: the guest's state must be out of it.
+  if (executed()) {
+    guest_.pull_all();
+    guest_.vmcs_replaced();
+  }
   // A fault-like exit saves the RFLAGS image that delivery of the fault would have pushed.
   // SDM vol. 3C, "Saving RIP, RSP, RFLAGS, and SSP".
   if (save_rf_) guest_.write(F::guest_rflags, guest_.read(F::guest_rflags) | x86::rflags::RF);
@@ -71,6 +76,7 @@ void LogicalProcessor::leave_guest() {
   if (vmcs_[F::exit_msr_store_count] != 0 && !store_guest_msrs())
     return abort_vmx(VmxAbort::saving_guest_msrs);
   load_host_state(true);
+  if (executed()) put_host_into_processor();
   if (vmcs_[F::exit_msr_load_count] != 0 && !load_host_msrs())
     abort_vmx(VmxAbort::loading_host_msrs);
 }
@@ -111,6 +117,7 @@ void LogicalProcessor::abort_vmx(VmxAbort reason) {
   CUPEL_PROBE("vtx.abort");
   abort_ = reason;
   store_abort_indicator(memory_, Hpa(current_), static_cast<uint32_t>(reason));
+  if (executed()) processor_.set_activity(x86::Activity::shutdown);
 }
 
 }  // namespace cupel::vtx

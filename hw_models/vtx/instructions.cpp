@@ -38,19 +38,23 @@ void LogicalProcessor::retire_current() {
   if (!has_current()) return;
   guest_.pull_all();
   store_region(memory_, Hpa(current_), vmcs_);
+  processor_.invalidate_code(Hpa(current_), kPageSize);
+}
+
+bool LogicalProcessor::vmxon_permitted() const {
+  const auto& c = capabilities_;
+  const bool fixed = (host_.cr0 & c.cr0_fixed0) == c.cr0_fixed0 &&
+                     (host_.cr0 & ~c.cr0_fixed1) == 0 && (host_.cr4 & c.cr4_fixed0) == c.cr4_fixed0;
+  constexpr uint64_t locked_and_enabled = 5;
+  return fixed && (host_.feature_control & locked_and_enabled) == locked_and_enabled;
 }
 
 Outcome LogicalProcessor::execute_vmxon(Hpa region) {
   if ((host_.cr4 & x86::cr4::VMXE) == 0) return Outcome::undefined_opcode;
   if (vmx_root_) return fail(VmxError::vmxon_in_root);
-  const auto& c = capabilities_;
-  const bool fixed = (host_.cr0 & c.cr0_fixed0) == c.cr0_fixed0 &&
-                     (host_.cr0 & ~c.cr0_fixed1) == 0 && (host_.cr4 & c.cr4_fixed0) == c.cr4_fixed0;
-  constexpr uint64_t locked_and_enabled = 5;
-  if (!fixed || (host_.feature_control & locked_and_enabled) != locked_and_enabled)
-    return Outcome::general_protection;
+  if (!vmxon_permitted()) return Outcome::general_protection;
   if (!valid_region(region)) return Outcome::fail_invalid;
-  if (region_revision(memory_, region) != c.revision) return Outcome::fail_invalid;
+  if (region_revision(memory_, region) != capabilities_.revision) return Outcome::fail_invalid;
   vmx_root_ = true;
   vmxon_region_ = region;
   ++vmxon_epoch_;
@@ -75,6 +79,7 @@ Outcome LogicalProcessor::execute_vmclear(Hpa vmcs) {
     current_ = kNoVmcs;
   }
   store_launch_state(memory_, vmcs, LaunchState::clear);
+  processor_.invalidate_code(vmcs, kPageSize);
   return Outcome::succeed;
 }
 
@@ -209,10 +214,12 @@ Outcome LogicalProcessor::execute_invept(uint64_t type, const x86::InveptDescrip
                        (eptp & 0xf80) == 0 && eptp >> physical_bits_ == 0;
     if (!valid) return fail(VmxError::invalid_operand);
     // Mappings are tagged with bits 51:12 of the EPTP.
-    if ((eptp ^ cached_eptp_) >> 12 != 0) return Outcome::succeed;
+    if ((eptp ^ cached_eptp_) >> 12 == 0) ept_cache_.clear();
+    processor_.drop_translations_of_ept(eptp & ~0xfffull);
+    return Outcome::succeed;
   }
   ept_cache_.clear();
-  processor_.flush_tlb();
+  processor_.drop_all_translations();
   return Outcome::succeed;
 }
 
@@ -225,11 +232,12 @@ Outcome LogicalProcessor::execute_invvpid(uint64_t type, const x86::InvvpidDescr
   if (!offered || (type != all && descriptor.vpid == 0)) return fail(VmxError::invalid_operand);
   const auto high = static_cast<int64_t>(descriptor.linear_address) >> (linear_bits_ - 1);
   if (type == address && high != 0 && high != -1) return fail(VmxError::invalid_operand);
-  if (type != all && descriptor.vpid != cached_vpid_) return Outcome::succeed;
-  if (type == address) {
-    processor_.flush_tlb_page(Gva(descriptor.linear_address));
+  if (type == all) {
+    processor_.drop_all_translations();
+  } else if (type == address) {
+    processor_.drop_page_of_vpid(descriptor.vpid, Gva(descriptor.linear_address));
   } else {
-    processor_.flush_tlb();
+    processor_.drop_translations_of_vpid(descriptor.vpid);
   }
   return Outcome::succeed;
 }

@@ -203,6 +203,14 @@ bool LogicalProcessor::on_vmx_instruction(const Trap& trap) {
 
 // SDM vol. 3C, "Instructions That Cause VM Exits Unconditionally" and "Conditionally".
 bool LogicalProcessor::on_trap(Trap& trap) {
+  if (!executed()) return on_guest_trap(trap);
+  if (!in_guest_) return on_root_trap(trap);
+  if (!on_guest_trap(trap)) return false;
+  take_effect();
+  return true;
+}
+
+bool LogicalProcessor::on_guest_trap(Trap& trap) {
   using namespace x86;
   switch (trap.kind) {
     case TrapKind::cpuid:
@@ -273,7 +281,8 @@ bool LogicalProcessor::on_trap(Trap& trap) {
 
 // Without EPT, guest-physical addresses are physical addresses. SDM vol. 3C, "EPT Overview".
 cpu::PhysicalTranslation LogicalProcessor::translate(const cpu::PhysicalAccess& access) {
-  if (!proc2(x86::proc2::enable_ept)) return {true, Hpa(access.gpa.value()), true, true};
+  if ((executed() && !in_guest_) || !proc2(x86::proc2::enable_ept))
+    return {true, Hpa(access.gpa.value()), true, true};
   const uint64_t eptp = vmcs_[F::ept_pointer];
   if (const auto known = ept_cache_.find(access, (eptp & kEptpFlags) != 0)) return *known;
   const EptWalk walk = walk_ept(memory_, eptp, ept_features_, access, true);
@@ -295,11 +304,13 @@ void LogicalProcessor::on_translation_fault(const cpu::PhysicalAccess& access) {
   vmcs_[F::guest_physical_address] = access.gpa.value();
   record_vectoring();
   save_rf_ = (vmcs_[F::idt_vectoring_info] >> 31) == 0;
+  if (executed()) take_effect();
 }
 
 // SDM vol. 3C, "CR0 guest/host masks and read shadows".
 uint64_t LogicalProcessor::visible_cr(unsigned number, uint64_t real) {
   uint64_t mask = 0, shadow = 0;
+  if (executed() && !in_guest_) return real;
   if (number == 0) {
     mask = vmcs_[F::cr0_guest_host_mask];
     shadow = vmcs_[F::cr0_read_shadow];
@@ -311,7 +322,8 @@ uint64_t LogicalProcessor::visible_cr(unsigned number, uint64_t real) {
 }
 
 uint64_t LogicalProcessor::visible_tsc(uint64_t host_tsc) {
-  return proc(x86::proc::tsc_offsetting) ? host_tsc + vmcs_[F::tsc_offset] : host_tsc;
+  const bool root = executed() && !in_guest_;
+  return !root && proc(x86::proc::tsc_offsetting) ? host_tsc + vmcs_[F::tsc_offset] : host_tsc;
 }
 
 }  // namespace cupel::vtx

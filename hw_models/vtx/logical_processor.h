@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <vector>
@@ -86,6 +87,23 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   void fxrstor(const uint8_t* area512) override;
   uint64_t rdtsc() override;
 
+  // --- Executed use ------------------------------------------------------------------------------
+  // The hypervisor, too, is code that the processor executes: VMX instructions work on its
+  // registers, VM entries and exits replace its state. The VmxCpu functions are not to be used
+  // afterwards. `bus`: whose INTR pin the processor has; borrowed.
+  void execute_root_mode(cpu::SystemBus& bus);
+  bool executed() const { return bus_ != nullptr; }
+  bool in_vmx_operation() const { return vmx_root_; }
+  // run() of the processor returns at `end`, as deadline.
+  void set_slice_end(Nanoseconds end);
+  // Earliest virtual time at which a processor that waits goes on by itself.
+  Nanoseconds wakes_at() const;
+  void interrupt_pin_changed();
+  // An inter-processor INIT or start-up message. SDM vol. 3A, "Multiple-Processor (MP)
+  // Initialization"; vol. 3C, "Restrictions on VMX Operation".
+  void receive_init();
+  void receive_startup(uint8_t vector);
+
   // --- Pins of the processor ---------------------------------------------------------------------
   // The interrupt stays asserted until an exit acknowledges it ("acknowledge interrupt on exit"),
   // the guest takes it (external-interrupt exiting 0), or the host calls acknowledge.
@@ -112,11 +130,36 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   bool on_boundary() override;
   uint64_t visible_cr(unsigned number, uint64_t real) override;
   uint64_t visible_tsc(uint64_t host_tsc) override;
+  bool read_msr(uint32_t index, uint64_t& value) override;
 
  private:
   static constexpr uint64_t kNoVmcs = ~0ull;
 
+  // root_operation.cpp
+  bool on_root_trap(cpu::Trap& trap);
+  bool execute_instruction(const cpu::Trap& trap);
+  bool execute_pointer_operand(const cpu::Trap& trap);
+  bool execute_vmread_operands(const cpu::Trap& trap);
+  bool execute_vmwrite_operands(const cpu::Trap& trap);
+  bool execute_invalidation(const cpu::Trap& trap);
+  bool execute_entry_here(const cpu::Trap& trap, bool launch);
+  bool fault(uint8_t vector);
+  void conclude(const cpu::Trap& trap, Outcome outcome);
+  void take_host_registers();
+  void take_effect();
+  void put_host_into_processor();
+  void load_host_segments();
+  bool blocking_by_nmi_after_exit();
+
+  // executed_boundary.cpp
+  bool on_executed_boundary();
+  bool at_root_boundary();
+  void arm_deadline();
+  bool interrupt_waits() const;
+  uint8_t take_interrupt();
+
   // instructions.cpp
+  bool vmxon_permitted() const;
   Outcome fail(VmxError error);
   bool valid_region(Hpa region) const;
   bool read_whole(uint32_t encoding, uint64_t& value);
@@ -151,6 +194,7 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   void abort_vmx(VmxAbort reason);
 
   // intercepts.cpp: each returns true when the guest must park (an exit, or a fault to inject)
+  bool on_guest_trap(cpu::Trap& trap);
   bool exit_on(x86::ExitReason reason, const cpu::Trap& trap, uint64_t qualification = 0);
   bool raise(uint8_t vector, std::optional<uint32_t> error_code = {});
   bool on_exception(const cpu::Trap& trap);
@@ -171,6 +215,7 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   void start_preemption_timer();
   uint64_t remaining_timer() const;
   bool boundary_due() const;
+  bool at_guest_boundary();
   bool exit_at_boundary(x86::ExitReason reason);
   bool on_external_interrupt();
   bool on_nmi();
@@ -212,9 +257,13 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   bool save_rf_ = false;                // the exit is fault-like: RFLAGS.RF is saved as 1
   std::optional<cpu::Event> reinject_;  // the guest parked only to take this event
   bool pat_in_processor_ = false;       // the host's PAT is what the guest left
-  uint64_t cached_eptp_ = ~0ull, cached_vpid_ = ~0ull;  // tags of the processor's translations
+  uint64_t cached_eptp_ = ~0ull;        // whose mappings ept_cache_ holds
+  cpu::TranslationTag tag_;             // of the guest's translations
   VmxAbort abort_ = VmxAbort::none;
 
+  cpu::SystemBus* bus_ = nullptr;  // set: executed use
+  Nanoseconds slice_end_ = Nanoseconds::max();
+  std::optional<uint8_t> startup_;  // a start-up message for a guest that waits for it
   std::optional<uint8_t> external_interrupt_;
   bool nmi_ = false, init_ = false;
   bool timer_armed_ = false;

@@ -67,7 +67,8 @@ bool LogicalProcessor::load_host_msrs() {
   for (uint64_t n = 0; n < count; ++n) {
     const MsrEntry e = read_entry(memory_, area, n);
     if (!loadable(e) || e.index == x86::msr::FEATURE_CONTROL) return false;
-    if (!wrmsr(e.index, e.value)) return false;
+    if (!(executed() ? processor_.write_msr(e.index, e.value) : wrmsr(e.index, e.value)))
+      return false;
   }
   return true;
 }

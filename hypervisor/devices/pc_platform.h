@@ -17,10 +17,10 @@
 #include "core/clock.h"
 #include "core/guest_memory.h"
 #include "core/net_port.h"
+#include "core/x86/platform_msrs.h"
 #include "hypervisor/devices/apic_pair.h"
 #include "hypervisor/devices/exit_ports.h"
 #include "hypervisor/devices/pci.h"
-#include "hypervisor/devices/platform_msrs.h"
 #include "hypervisor/devices/virtio_block.h"
 #include "hypervisor/devices/virtio_console.h"
 #include "hypervisor/devices/virtio_net.h"
@@ -110,7 +110,7 @@ class PcPlatform final : public vm::GuestPlatform {
   GuestMemory& memory_;
   x86::CpuidTable cpuid_;
   std::array<x86::CpuidLeaf, 32> plain_leaves_{};  // basic leaves without subleaves, for speed
-  PlatformMsrs msrs_;
+  x86::PlatformMsrs msrs_;
   Bus ports_{"port"};
   chips::DualPic8259 pic_;
   chips::Pit8254 pit_;

@@ -41,6 +41,35 @@ class FakeProcessor final : public cpu::Processor {
   }
 
   void set_monitor(cpu::Monitor* m) override { monitor = m; }
+  void stay_in_loop() override {}
+  void use_translations(const cpu::TranslationTag& t) override {
+    if (!(t == tag)) ++flushes;
+    tag = t;
+  }
+  void drop_translations_of_vpid(uint16_t vpid) override {
+    if (tag.vpid == vpid) ++flushes;
+  }
+  void drop_translations_of_ept(uint64_t ept) override {
+    if (tag.ept == ept) ++flushes;
+  }
+  void drop_all_translations() override { ++flushes; }
+  void drop_page_of_vpid(uint16_t vpid, Gva linear) override {
+    if (tag.vpid == vpid) flushed_pages.push_back(linear);
+  }
+  Nanoseconds now() const override { return Nanoseconds(static_cast<int64_t>(host_tsc())); }
+  bool read_operand(uint64_t linear, void* data, unsigned size, x86::Seg) override {
+    const std::byte* from = memory_.at(Hpa(linear), size);
+    if (from != nullptr) std::memcpy(data, from, size);
+    return from != nullptr;
+  }
+  bool write_operand(uint64_t linear, const void* data, unsigned size, x86::Seg) override {
+    std::byte* to = memory_.at(Hpa(linear), size);
+    if (to != nullptr) std::memcpy(to, data, size);
+    return to != nullptr;
+  }
+  void complete(const cpu::Trap& t) override { state_.rip += t.length; }
+  unsigned privilege_level() const override { return state_[x86::Seg::ss].dpl(); }
+  bool code_is_64bit() const override { return true; }
   Park run() override {
     ++runs;
     if (injected) {
@@ -143,6 +172,7 @@ class FakeProcessor final : public cpu::Processor {
   std::optional<cpu::Event> injected, vectoring_event;
   std::vector<cpu::Event> delivered;
   std::vector<Gva> flushed_pages;
+  cpu::TranslationTag tag;
   Nanoseconds deadline = Nanoseconds::max();
   bool boundary_requested = false, watching = false;
   uint64_t tsc = 1000, hz = 1'000'000'000;

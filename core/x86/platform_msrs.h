@@ -7,7 +7,7 @@
 
 #include "core/archive.h"
 
-namespace cupel::devices {
+namespace cupel::x86 {
 
 // Memory types do not change what a guest can observe here, so MTRRs and PAT are stored and
 // checked, not applied. An MSR that is not in the table, or a value that the architecture refuses,
@@ -38,4 +38,4 @@ class PlatformMsrs {
   std::vector<Entry> entries_;  // ordered by index
 };
 
-}  // namespace cupel::devices
+}  // namespace cupel::x86

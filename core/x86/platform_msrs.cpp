@@ -1,13 +1,11 @@
-#include "hypervisor/devices/platform_msrs.h"
+#include "core/x86/platform_msrs.h"
 
 #include <algorithm>
 
 #include "core/x86/msr.h"
 
-namespace cupel::devices {
+namespace cupel::x86 {
 namespace {
-
-namespace msr = x86::msr;
 
 constexpr uint32_t PLATFORM_ID = 0x17, EBL_CR_POWERON = 0x2a, PLATFORM_INFO = 0xce,
                    ARCH_CAPABILITIES = 0x10a, MCG_STATUS = 0x17a, MTRR_FIX16K = 0x258,
@@ -114,4 +112,4 @@ void PlatformMsrs::restore(ArchiveReader& in) {
   }
 }
 
-}  // namespace cupel::devices
+}  // namespace cupel::x86

@@ -1,0 +1,26 @@
+// Processors that share one memory, as far as translated code goes.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace cupel::cpu {
+
+class UnicornProcessor;
+
+class ProcessorGroup {
+ public:
+  void join(UnicornProcessor& processor) { members_.push_back(&processor); }
+  void leave(UnicornProcessor& processor);
+
+  bool holds_code(uint64_t ram_address) const;
+  // A page holds code from now on: every member must notice stores to it.
+  void watch_page(uint64_t page) const;
+  // Stores to start .. start+length-1: every member but `writer` drops what it has translated.
+  void drop_code(uint64_t start, uint64_t length, const UnicornProcessor* writer) const;
+
+ private:
+  std::vector<UnicornProcessor*> members_;
+};
+
+}  // namespace cupel::cpu
