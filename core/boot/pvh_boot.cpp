@@ -1,12 +1,12 @@
-#include "hypervisor/devices/pvh_boot.h"
+#include "core/boot/pvh_boot.h"
 
 #include <algorithm>
 #include <string>
 
-#include "hypervisor/devices/boot_memory.h"
-#include "hypervisor/devices/elf_image.h"
+#include "core/boot/boot_memory.h"
+#include "core/boot/elf_image.h"
 
-namespace cupel::devices {
+namespace cupel::boot {
 namespace {
 
 // Where the loader's own data goes, below the 640 KiB that images usually leave alone.
@@ -43,7 +43,7 @@ Result<void> check_segments(const ElfImage& image, uint64_t ram) {
                           "link the image for physical addresses from 0x30000 upward");
     if (start > ram || s.memory_size > ram - start)
       return does_not_fit(name + " does not fit into " + std::to_string(ram >> 20) + " MiB of RAM",
-                          "give the VM more memory");
+                          "give it more memory");
     for (size_t j = 0; j < i; ++j) {
       const ElfSegment& other = image.segments[j];
       if (start < other.physical.value() + other.memory_size &&
@@ -65,7 +65,7 @@ Result<uint64_t> place_module(uint64_t size, uint64_t low, uint64_t ram) {
   const uint64_t at = size <= ram ? (ram - size) & ~(kPageSize - 1) : 0;
   if (size != 0 && at < low)
     return does_not_fit("module of " + std::to_string(size >> 10) + " KiB does not fit above it",
-                        "give the VM more memory");
+                        "give it more memory");
   return at;
 }
 
@@ -133,4 +133,4 @@ Result<x86::CpuState> load_pvh(const PvhImage& image, GuestMemory& memory) {
   return entry_state(entry, memory);
 }
 
-}  // namespace cupel::devices
+}  // namespace cupel::boot

@@ -1,10 +1,10 @@
-#include "hypervisor/devices/elf_image.h"
+#include "core/boot/elf_image.h"
 
 #include <cstring>
 #include <string>
 #include <string_view>
 
-namespace cupel::devices {
+namespace cupel::boot {
 namespace {
 
 constexpr uint8_t kClass32 = 1, kClass64 = 2;
@@ -118,4 +118,4 @@ Result<ElfImage> parse_elf(std::span<const std::byte> file) {
   return image;
 }
 
-}  // namespace cupel::devices
+}  // namespace cupel::boot

@@ -1,13 +1,13 @@
-#include "hypervisor/devices/linux_boot.h"
+#include "core/boot/linux_boot.h"
 
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <string>
 
-#include "hypervisor/devices/boot_memory.h"
+#include "core/boot/boot_memory.h"
 
-namespace cupel::devices {
+namespace cupel::boot {
 namespace {
 
 // Where the loader's own data goes, all below 640 KiB.
@@ -110,11 +110,11 @@ Result<void> place_kernel(std::span<const std::byte> image, uint64_t ram, Layout
                     layout.load <= ram && layout.init_size <= ram - layout.load;
   if (!fits && relocatable) layout.load = (kHighRamStart + alignment - 1) & ~(alignment - 1ull);
   if (layout.load < kHighRamStart || layout.load > kLargestRam)
-    return bad_kernel("pref_address at 0x258 is outside the memory of a VM");
+    return bad_kernel("pref_address at 0x258 is outside the memory of any machine");
   if (layout.load > ram || layout.init_size > ram - layout.load)
-    return bad_kernel("it needs " + mib(layout.load + layout.init_size) +
-                          " of RAM and the VM has " + std::to_string(ram >> 20) + " MiB",
-                      "give the VM more memory");
+    return bad_kernel("it needs " + mib(layout.load + layout.init_size) + " of RAM and there are " +
+                          std::to_string(ram >> 20) + " MiB",
+                      "give it more memory");
   return {};
 }
 
@@ -128,7 +128,7 @@ Result<void> place_initrd(const LinuxImage& image, uint64_t ram, Layout& layout)
                 "initrd of " + mib(image.initrd.size()) +
                     " does not fit between the kernel, which needs " + mib(low) + ", and " +
                     mib(top),
-                "give the VM more memory or use a smaller initrd");
+                "give it more memory or use a smaller initrd");
   layout.initrd = (top - image.initrd.size()) & ~(kPageSize - 1);
   return {};
 }
@@ -205,4 +205,4 @@ Result<x86::CpuState> load_linux(const LinuxImage& image, GuestMemory& memory) {
   return entry_state(layout, memory);
 }
 
-}  // namespace cupel::devices
+}  // namespace cupel::boot

@@ -9,7 +9,7 @@
 #include "core/types.h"
 #include "core/x86/cpu_state.h"
 
-namespace cupel::devices {
+namespace cupel::boot {
 
 // RAM starts at 0 and must end below the PCI window.
 inline constexpr uint64_t kSmallestRam = 2_MiB;
@@ -35,4 +35,4 @@ inline constexpr uint64_t kIdentityMapBytes = 6 * kPageSize;
 enum class CodeWidth : uint8_t { bits32, bits64 };
 void load_flat_segments(GuestMemory& memory, Gpa gdt, CodeWidth width, x86::CpuState& state);
 
-}  // namespace cupel::devices
+}  // namespace cupel::boot

@@ -10,7 +10,7 @@
 #include "core/guest_memory.h"
 #include "core/x86/cpu_state.h"
 
-namespace cupel::devices {
+namespace cupel::boot {
 
 struct PvhImage {
   std::span<const std::byte> elf;     // ELF32 or ELF64, x86
@@ -24,4 +24,4 @@ struct PvhImage {
 // does not fit.
 Result<x86::CpuState> load_pvh(const PvhImage& image, GuestMemory& memory);
 
-}  // namespace cupel::devices
+}  // namespace cupel::boot

@@ -10,7 +10,7 @@
 #include "core/error.h"
 #include "core/types.h"
 
-namespace cupel::devices {
+namespace cupel::boot {
 
 struct ElfSegment {
   Gpa physical;
@@ -26,4 +26,4 @@ struct ElfImage {
 // Everything returned lies inside `file`. Errors: bad_input.
 Result<ElfImage> parse_elf(std::span<const std::byte> file);
 
-}  // namespace cupel::devices
+}  // namespace cupel::boot

@@ -10,7 +10,7 @@
 #include "core/guest_memory.h"
 #include "core/x86/cpu_state.h"
 
-namespace cupel::devices {
+namespace cupel::boot {
 
 struct LinuxImage {
   std::span<const std::byte> kernel;
@@ -23,4 +23,4 @@ struct LinuxImage {
 // is not a 64-bit bzImage or contradicts itself, and for RAM too small for what was given.
 Result<x86::CpuState> load_linux(const LinuxImage& image, GuestMemory& memory);
 
-}  // namespace cupel::devices
+}  // namespace cupel::boot

@@ -1,9 +1,9 @@
-#include "hypervisor/devices/boot_memory.h"
+#include "core/boot/boot_memory.h"
 
 #include <array>
 #include <string>
 
-namespace cupel::devices {
+namespace cupel::boot {
 
 std::vector<MemoryRange> memory_map(uint64_t ram) {
   std::vector<MemoryRange> map{
@@ -19,7 +19,7 @@ std::vector<MemoryRange> memory_map(uint64_t ram) {
 Result<void> check_ram_size(uint64_t ram) {
   if (ram >= kSmallestRam && ram <= kLargestRam && ram % kPageSize == 0) return {};
   return fail(ErrorKind::bad_input,
-              "a VM with " + std::to_string(ram) + " bytes of RAM is not possible",
+              "a machine with " + std::to_string(ram) + " bytes of RAM is not possible",
               "give whole pages, from 2 MiB to 3584 MiB");
 }
 
@@ -53,4 +53,4 @@ void load_flat_segments(GuestMemory& memory, Gpa gdt, CodeWidth width, x86::CpuS
   state[Seg::ldtr] = {};
 }
 
-}  // namespace cupel::devices
+}  // namespace cupel::boot
