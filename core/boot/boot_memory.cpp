@@ -5,7 +5,7 @@
 
 namespace cupel::boot {
 
-std::vector<MemoryRange> memory_map(uint64_t ram) {
+std::vector<MemoryRange> memory_map(uint64_t ram, uint64_t above_4g) {
   std::vector<MemoryRange> map{
       {Gpa(0), kLowRamEnd, MemoryType::ram},
       {Gpa(kLowRamEnd), 0xa0000 - kLowRamEnd, MemoryType::reserved},
@@ -13,6 +13,7 @@ std::vector<MemoryRange> memory_map(uint64_t ram) {
   };
   if (ram > kHighRamStart)
     map.push_back({Gpa(kHighRamStart), ram - kHighRamStart, MemoryType::ram});
+  if (above_4g != 0) map.push_back({Gpa(4_GiB), above_4g, MemoryType::ram});
   return map;
 }
 
@@ -43,6 +44,7 @@ void load_flat_segments(GuestMemory& memory, Gpa gdt, CodeWidth width, x86::CpuS
   const std::array<uint64_t, 5> table{
       0, 0, wide ? 0x00af9b000000ffffull : 0x00cf9b000000ffffull, 0x00cf93000000ffffull,
       0x00008b000000ffffull | gdt.value() << 16};  // TSS, never used
+  static_assert(sizeof table == kFlatGdtBytes);
   memory.write(gdt, table);
   state.gdtr = {gdt.value(), static_cast<uint16_t>(sizeof table - 1)};
   state.idtr = {0, 0};

@@ -24,6 +24,8 @@ constexpr size_t kHeaderStart = 0x1f1, kHeaderEnd = 0x290, kSetupSects = 0x1f1, 
                  kCmdLinePtr = 0x228, kInitrdAddrMax = 0x22c, kKernelAlignment = 0x230,
                  kRelocatable = 0x234, kXloadflags = 0x236, kCmdlineSize = 0x238,
                  kPrefAddress = 0x258, kInitSize = 0x260;
+// zero-page.rst: 64 bits, read by kernels from 5.0 on.
+constexpr size_t kAcpiRsdp = 0x070;
 constexpr size_t kE820Count = 0x1e8, kE820Table = 0x2d0;
 constexpr uint8_t kLoadedHigh = 1, kCanUseHeap = 0x80;
 constexpr uint16_t kKernel64 = 1;  // XLF_KERNEL_64
@@ -160,6 +162,7 @@ void write_boot_params(const LinuxImage& image, const Layout& layout, GuestMemor
   put(kRamdiskSize, static_cast<uint32_t>(image.initrd.size()));
   put(kHeapEndPtr, uint16_t{0xfe00});
   put(kCmdLinePtr, static_cast<uint32_t>(kCommandLine.value()));
+  put(kAcpiRsdp, image.rsdp.value());
   const auto map = memory_map(memory.size());
   put(kE820Count, static_cast<uint8_t>(map.size()));
   for (size_t i = 0; i < map.size(); ++i)

@@ -16,6 +16,7 @@ struct LinuxImage {
   std::span<const std::byte> kernel;
   std::span<const std::byte> initrd;  // may be empty
   std::string_view command_line;      // without a terminating zero
+  Gpa rsdp = {};                      // ACPI's root pointer; 0: the kernel looks for itself
 };
 
 // Places kernel, initrd, command line, boot_params, page tables for the first 4 GiB and a GDT in

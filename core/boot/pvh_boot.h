@@ -16,6 +16,7 @@ struct PvhImage {
   std::span<const std::byte> elf;     // ELF32 or ELF64, x86
   std::span<const std::byte> module;  // initrd; may be empty
   std::string_view command_line;
+  Gpa rsdp = {};  // ACPI's root pointer; 0: there is no ACPI
 };
 
 // Places the loadable segments, module, command line and start_info in guest RAM, and returns the
