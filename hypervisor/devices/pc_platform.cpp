@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "core/boot/boot_memory.h"
 #include "core/x86/msr.h"
-#include "hypervisor/devices/boot_memory.h"
 #include "hypervisor/devices/guest_cpuid.h"
 
 namespace cupel::devices {
@@ -38,7 +38,7 @@ Result<std::unique_ptr<PcPlatform>> PcPlatform::create(const VirtualClock& clock
                                                        GuestMemory& memory,
                                                        const x86::CpuidTable& host,
                                                        PcConfig config) {
-  CUPEL_TRY(check_ram_size(memory.size()));
+  CUPEL_TRY(boot::check_ram_size(memory.size()));
   if (config.tsc_hz < 1'000'000 || config.tsc_hz > 0xffffffff)
     return fail(ErrorKind::bad_input,
                 "a TSC of " + std::to_string(config.tsc_hz) + " Hz is not possible",
@@ -67,7 +67,7 @@ PcPlatform::PcPlatform(const VirtualClock& clock, GuestMemory& memory, const x86
   rtc_.irq.connect([this](bool level) { set_irq(kClockIrq, level); });
   rtc_.set_memory_size(memory.size(), 0);
   pic_.edge_level_ports().write(0, 2, kLevelIrqs);
-  pci_.set_reset_handler([this] { exits_.ask({ExitRequest::Kind::reset, 0}); });
+  pci_.set_reset_handler([this] { exits_.ask({chips::ExitRequest::Kind::reset, 0}); });
 }
 
 Result<void> PcPlatform::attach_ports() {
@@ -78,7 +78,7 @@ Result<void> PcPlatform::attach_ports() {
   CUPEL_TRY(ports_.attach(0x61, 1, port_b_, "system control B"));
   CUPEL_TRY(ports_.attach(0x70, 2, rtc_, "RTC"));
   CUPEL_TRY(ports_.attach(0x3f8, 8, uart_, "16550"));
-  CUPEL_TRY(ports_.attach(PciHost::kPort, 8, pci_, "PCI configuration"));
+  CUPEL_TRY(ports_.attach(chips::PciHost::kPort, 8, pci_, "PCI configuration"));
   return exits_.attach(ports_);
 }
 

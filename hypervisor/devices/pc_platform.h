@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "core/block_device.h"
+#include "core/chips/exit_ports.h"
+#include "core/chips/pci.h"
 #include "core/chips/pic8259.h"
 #include "core/chips/pit8254.h"
 #include "core/chips/rtc146818.h"
@@ -19,8 +21,6 @@
 #include "core/net_port.h"
 #include "core/x86/platform_msrs.h"
 #include "hypervisor/devices/apic_pair.h"
-#include "hypervisor/devices/exit_ports.h"
-#include "hypervisor/devices/pci.h"
 #include "hypervisor/devices/virtio_block.h"
 #include "hypervisor/devices/virtio_console.h"
 #include "hypervisor/devices/virtio_net.h"
@@ -73,7 +73,7 @@ class PcPlatform final : public vm::GuestPlatform {
   // The next timer of the chips, without the horizon.
   Nanoseconds next_timer() const;
 
-  const ExitRequest& exit_request() const { return exits_.request(); }
+  const chips::ExitRequest& exit_request() const { return exits_.request(); }
   const x86::CpuidTable& cpuid_table() const { return cpuid_; }
   VirtioPci& device(size_t i) { return *devices_[i]; }
   size_t device_count() const { return devices_.size(); }
@@ -118,8 +118,8 @@ class PcPlatform final : public vm::GuestPlatform {
   chips::Rtc146818 rtc_;
   chips::Uart16550 uart_;
   std::unique_ptr<ApicPair> apic_;
-  ExitPorts exits_;
-  PciHost pci_;
+  chips::ExitPorts exits_;
+  chips::PciHost pci_;
   std::vector<std::unique_ptr<VirtioPci>> devices_;
   std::function<void(const std::string&)> on_broken_;
   Horizon horizon_;

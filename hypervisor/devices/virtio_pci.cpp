@@ -28,7 +28,7 @@ uint32_t class_code(VirtioType type) {
   return 0xff0000;
 }
 
-PciFunction::Identity identity(VirtioType type) {
+chips::PciFunction::Identity identity(VirtioType type) {
   const auto id = static_cast<uint16_t>(0x1040 + static_cast<uint16_t>(type));
   return {.vendor = kVirtioVendor,
           .device = id,

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "hypervisor/devices/pci.h"
+#include "core/chips/pci.h"
 #include "hypervisor/devices/virtio_device.h"
 
 namespace cupel::devices {
@@ -13,7 +13,7 @@ namespace cupel::devices {
 // Device ID 0x1040 + type, revision 1. BAR 0 holds the common, ISR, device and notification
 // structures; the PCI configuration capability reaches the same BAR through configuration space.
 // No MSI-X: drivers fall back to the pin.
-class VirtioPci final : public PciFunction {
+class VirtioPci final : public chips::PciFunction {
  public:
   static constexpr uint32_t kBarSize = 0x4000;
   static constexpr uint32_t kCommon = 0x0000, kIsr = 0x1000, kDevice = 0x2000, kNotify = 0x3000;

@@ -58,16 +58,16 @@ Result<void> Vm::add_devices() {
   return {};
 }
 
-Result<void> Vm::boot_linux(const devices::LinuxImage& image) {
+Result<void> Vm::boot_linux(const boot::LinuxImage& image) {
   CUPEL_TRY(expect(VmState::created, "load a kernel into"));
-  auto entry = devices::load_linux(image, memory_);
+  auto entry = boot::load_linux(image, memory_);
   if (!entry) return std::move(entry).failure();
   return boot_at(*entry);
 }
 
-Result<void> Vm::boot_pvh(const devices::PvhImage& image) {
+Result<void> Vm::boot_pvh(const boot::PvhImage& image) {
   CUPEL_TRY(expect(VmState::created, "load an image into"));
-  auto entry = devices::load_pvh(image, memory_);
+  auto entry = boot::load_pvh(image, memory_);
   if (!entry) return std::move(entry).failure();
   return boot_at(*entry);
 }
@@ -132,7 +132,7 @@ VmStatus Vm::run_until(Nanoseconds until) {
         break;
       }
       case StopReason::stop_request:
-        if (platform_->exit_request().kind == devices::ExitRequest::Kind::none) break;
+        if (platform_->exit_request().kind == chips::ExitRequest::Kind::none) break;
         enter(VmState::stopped, "vm.exit", to_string(platform_->exit_request()));
         break;
       case StopReason::triple_fault:

@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "core/boot/linux_boot.h"
+#include "core/boot/pvh_boot.h"
 #include "core/trace.h"
-#include "hypervisor/devices/linux_boot.h"
 #include "hypervisor/devices/pc_platform.h"
-#include "hypervisor/devices/pvh_boot.h"
 #include "hypervisor/vm/vcpu.h"
 
 namespace cupel::vm {
@@ -65,8 +65,8 @@ class Vm {
   ~Vm();
 
   // One of these before start(). Errors: bad_input by the image.
-  Result<void> boot_linux(const devices::LinuxImage& image);
-  Result<void> boot_pvh(const devices::PvhImage& image);
+  Result<void> boot_linux(const boot::LinuxImage& image);
+  Result<void> boot_pvh(const boot::PvhImage& image);
   Result<void> boot_at(const x86::CpuState& state);
 
   Result<void> start();
@@ -88,7 +88,7 @@ class Vm {
 
   VmState state() const { return state_; }
   const std::string& name() const { return config_.name; }
-  const devices::ExitRequest& exit_request() const { return platform_->exit_request(); }
+  const chips::ExitRequest& exit_request() const { return platform_->exit_request(); }
   const Error& crash() const { return crash_; }  // meaningful when crashed
   devices::PcPlatform& platform() { return *platform_; }
   Vcpu& vcpu() { return *vcpu_; }

@@ -1,6 +1,6 @@
 #include "scenarios/backend/seat.h"
 
-#include "hypervisor/devices/boot_memory.h"
+#include "core/boot/boot_memory.h"
 #include "scenarios/backend/kvm_seat.h"
 #include "scenarios/backend/model_seat.h"
 
@@ -18,7 +18,7 @@ Result<BackendKind> backend_from(std::string_view name) {
 }
 
 Result<std::unique_ptr<Seat>> make_seat(BackendKind kind, uint64_t ram, VirtualClock& clock) {
-  CUPEL_TRY(devices::check_ram_size(ram));
+  CUPEL_TRY(boot::check_ram_size(ram));
   if (kind == BackendKind::model) {
     auto seat = ModelSeat::create(ram, clock);
     if (!seat.ok()) return std::move(seat).failure();

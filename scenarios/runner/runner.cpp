@@ -81,14 +81,14 @@ void Runner::run_instance(SimHost& host, VmInstance& instance, Nanoseconds from,
 // A triple fault, a reset or a failing exit of a guest is nothing that a scenario injects.
 void Runner::guest_ended(const SimHost& host, VmInstance& instance) {
   const vm::Vm& vm = instance.vm();
-  const devices::ExitRequest& request = vm.exit_request();
+  const chips::ExitRequest& request = vm.exit_request();
   std::string why = "ended by itself";
   bool failed = true;
   if (vm.state() == vm::VmState::crashed) {
     why = "crashed: " + vm.crash().message;
-  } else if (request.kind == devices::ExitRequest::Kind::reset) {
+  } else if (request.kind == chips::ExitRequest::Kind::reset) {
     why = "reset itself";
-  } else if (request.kind == devices::ExitRequest::Kind::debug_exit && request.status != 1) {
+  } else if (request.kind == chips::ExitRequest::Kind::debug_exit && request.status != 1) {
     why = "ended with status " + std::to_string(request.status >> 1);
   } else {
     failed = false;

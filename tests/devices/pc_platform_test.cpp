@@ -37,7 +37,7 @@ struct ExitCase {
   const char* name;
   uint16_t port;
   std::vector<uint32_t> values;
-  ExitRequest expected;
+  chips::ExitRequest expected;
 };
 class ExitTest : public testing::TestWithParam<ExitCase> {};
 TEST_P(ExitTest, StopsTheGuest) {
@@ -45,9 +45,10 @@ TEST_P(ExitTest, StopsTheGuest) {
   for (uint32_t v : GetParam().values) rig.platform->port_out(GetParam().port, 1, v);
   EXPECT_EQ(rig.platform->exit_request(), GetParam().expected)
       << to_string(rig.platform->exit_request());
-  EXPECT_EQ(rig.platform->stop_requested(), GetParam().expected.kind != ExitRequest::Kind::none);
+  EXPECT_EQ(rig.platform->stop_requested(),
+            GetParam().expected.kind != chips::ExitRequest::Kind::none);
 }
-using Kind = ExitRequest::Kind;
+using Kind = chips::ExitRequest::Kind;
 INSTANTIATE_TEST_SUITE_P(
     Table, ExitTest,
     testing::Values(ExitCase{"debug_exit", 0xf4, {0}, {Kind::debug_exit, 1}},

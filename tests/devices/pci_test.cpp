@@ -1,4 +1,4 @@
-#include "hypervisor/devices/pci.h"
+#include "core/chips/pci.h"
 
 #include "tests/devices/guest_rig.h"
 #include "tests/devices/virtio_driver.h"
@@ -88,11 +88,11 @@ TEST_F(PciTest, TheBusIsFullAfter31Devices) {
 
 TEST(PciRouting, SlotsSharingAnIrqAreOred) {
   std::vector<std::pair<unsigned, bool>> seen;
-  struct Device : PciFunction {
-    Device() : PciFunction({.vendor = 1, .device = 1, .interrupt = true}) {}
-    using PciFunction::set_interrupt;
+  struct Device : chips::PciFunction {
+    Device() : chips::PciFunction({.vendor = 1, .device = 1, .interrupt = true}) {}
+    using chips::PciFunction::set_interrupt;
   } device[5];
-  PciHost pci([&](unsigned irq, bool level) { seen.emplace_back(irq, level); });
+  chips::PciHost pci([&](unsigned irq, bool level) { seen.emplace_back(irq, level); });
   for (auto& d : device) ASSERT_TRUE(pci.add(d).ok());
   device[0].set_interrupt(true);  // slot 1
   device[4].set_interrupt(true);  // slot 5, the same wire

@@ -115,7 +115,7 @@ class Guest : public ::testing::Test {
   // Value of port 0xf4, or -1.
   int exit_value() const {
     const auto& request = vm->exit_request();
-    if (request.kind != devices::ExitRequest::Kind::debug_exit) return -1;
+    if (request.kind != chips::ExitRequest::Kind::debug_exit) return -1;
     return static_cast<int>(request.status / 2);
   }
 

@@ -1,11 +1,11 @@
-#include "hypervisor/devices/boot_memory.h"
+#include "core/boot/boot_memory.h"
 
 #include <array>
 #include <string>
 
-namespace cupel::devices {
+namespace cupel::boot {
 
-std::vector<MemoryRange> memory_map(uint64_t ram) {
+std::vector<MemoryRange> memory_map(uint64_t ram, uint64_t above_4g) {
   std::vector<MemoryRange> map{
       {Gpa(0), kLowRamEnd, MemoryType::ram},
       {Gpa(kLowRamEnd), 0xa0000 - kLowRamEnd, MemoryType::reserved},
@@ -13,13 +13,14 @@ std::vector<MemoryRange> memory_map(uint64_t ram) {
   };
   if (ram > kHighRamStart)
     map.push_back({Gpa(kHighRamStart), ram - kHighRamStart, MemoryType::ram});
+  if (above_4g != 0) map.push_back({Gpa(4_GiB), above_4g, MemoryType::ram});
   return map;
 }
 
 Result<void> check_ram_size(uint64_t ram) {
   if (ram >= kSmallestRam && ram <= kLargestRam && ram % kPageSize == 0) return {};
   return fail(ErrorKind::bad_input,
-              "a VM with " + std::to_string(ram) + " bytes of RAM is not possible",
+              "a machine with " + std::to_string(ram) + " bytes of RAM is not possible",
               "give whole pages, from 2 MiB to 3584 MiB");
 }
 
@@ -43,6 +44,7 @@ void load_flat_segments(GuestMemory& memory, Gpa gdt, CodeWidth width, x86::CpuS
   const std::array<uint64_t, 5> table{
       0, 0, wide ? 0x00af9b000000ffffull : 0x00cf9b000000ffffull, 0x00cf93000000ffffull,
       0x00008b000000ffffull | gdt.value() << 16};  // TSS, never used
+  static_assert(sizeof table == kFlatGdtBytes);
   memory.write(gdt, table);
   state.gdtr = {gdt.value(), static_cast<uint16_t>(sizeof table - 1)};
   state.idtr = {0, 0};
@@ -53,4 +55,4 @@ void load_flat_segments(GuestMemory& memory, Gpa gdt, CodeWidth width, x86::CpuS
   state[Seg::ldtr] = {};
 }
 
-}  // namespace cupel::devices
+}  // namespace cupel::boot

@@ -7,7 +7,7 @@
 #include "core/archive.h"
 #include "core/bus.h"
 
-namespace cupel::devices {
+namespace cupel::chips {
 
 struct ExitRequest {
   enum class Kind : uint8_t { none, debug_exit, reset, power_off };
@@ -57,4 +57,4 @@ class ExitPorts {
   Port debug_exit_, keyboard_, control_a_, shutdown_, delay_, delay2_;
 };
 
-}  // namespace cupel::devices
+}  // namespace cupel::chips

@@ -10,12 +10,13 @@
 #include "core/guest_memory.h"
 #include "core/x86/cpu_state.h"
 
-namespace cupel::devices {
+namespace cupel::boot {
 
 struct PvhImage {
   std::span<const std::byte> elf;     // ELF32 or ELF64, x86
   std::span<const std::byte> module;  // initrd; may be empty
   std::string_view command_line;
+  Gpa rsdp = {};  // ACPI's root pointer; 0: there is no ACPI
 };
 
 // Places the loadable segments, module, command line and start_info in guest RAM, and returns the
@@ -24,4 +25,4 @@ struct PvhImage {
 // does not fit.
 Result<x86::CpuState> load_pvh(const PvhImage& image, GuestMemory& memory);
 
-}  // namespace cupel::devices
+}  // namespace cupel::boot

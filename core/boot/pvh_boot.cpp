@@ -1,12 +1,13 @@
-#include "hypervisor/devices/pvh_boot.h"
+#include "core/boot/pvh_boot.h"
 
 #include <algorithm>
 #include <string>
 
-#include "hypervisor/devices/boot_memory.h"
-#include "hypervisor/devices/elf_image.h"
+#include "core/boot/boot_memory.h"
+#include "core/boot/elf_image.h"
+#include "core/boot/segments.h"
 
-namespace cupel::devices {
+namespace cupel::boot {
 namespace {
 
 // Where the loader's own data goes, below the 640 KiB that images usually leave alone.
@@ -33,48 +34,22 @@ Failure<Error> does_not_fit(std::string what, std::string hint) {
   return fail(ErrorKind::bad_input, "PVH image: " + std::move(what), std::move(hint));
 }
 
-Result<void> check_segments(const ElfImage& image, uint64_t ram) {
-  for (size_t i = 0; i < image.segments.size(); ++i) {
-    const ElfSegment& s = image.segments[i];
-    const std::string name = "loadable segment " + std::to_string(i);
-    const uint64_t start = s.physical.value();
-    if (start < kLoaderEnd.value() || start >= kLargestRam)
-      return does_not_fit(name + " is placed at " + std::to_string(start),
+// The loader's own data stands below.
+Result<void> check_low_segments(const ElfImage& image) {
+  for (size_t i = 0; i < image.segments.size(); ++i)
+    if (image.segments[i].physical < kLoaderEnd)
+      return does_not_fit("loadable segment " + std::to_string(i) + " is placed at " +
+                              hex(image.segments[i].physical.value()),
                           "link the image for physical addresses from 0x30000 upward");
-    if (start > ram || s.memory_size > ram - start)
-      return does_not_fit(name + " does not fit into " + std::to_string(ram >> 20) + " MiB of RAM",
-                          "give the VM more memory");
-    for (size_t j = 0; j < i; ++j) {
-      const ElfSegment& other = image.segments[j];
-      if (start < other.physical.value() + other.memory_size &&
-          other.physical.value() < start + s.memory_size)
-        return does_not_fit(name + " overlaps segment " + std::to_string(j), "link it anew");
-    }
-  }
   return {};
-}
-
-uint64_t end_of(const ElfImage& image) {
-  uint64_t end = kHighRamStart;
-  for (const ElfSegment& s : image.segments)
-    end = std::max(end, s.physical.value() + s.memory_size);
-  return end;
 }
 
 Result<uint64_t> place_module(uint64_t size, uint64_t low, uint64_t ram) {
   const uint64_t at = size <= ram ? (ram - size) & ~(kPageSize - 1) : 0;
   if (size != 0 && at < low)
     return does_not_fit("module of " + std::to_string(size >> 10) + " KiB does not fit above it",
-                        "give the VM more memory");
+                        "give it more memory");
   return at;
-}
-
-void load_segments(const ElfImage& image, GuestMemory& memory) {
-  for (const ElfSegment& s : image.segments) {
-    memory.write(s.physical, s.bytes);
-    const auto rest = memory.writable(s.physical + s.bytes.size(), s.memory_size - s.bytes.size());
-    std::fill(rest.begin(), rest.end(), std::byte{0});
-  }
 }
 
 void write_start_info(const PvhImage& image, uint64_t module, GuestMemory& memory) {
@@ -90,9 +65,10 @@ void write_start_info(const PvhImage& image, uint64_t module, GuestMemory& memor
   }
   memory.write(kCommandLine, std::as_bytes(std::span(image.command_line)));
   memory.write(kCommandLine + image.command_line.size(), std::byte{0});
-  memory.write(kStartInfo, StartInfo{kMagic, 1, 0, has_module ? 1u : 0u,
-                                     has_module ? kModuleList.value() : 0, kCommandLine.value(), 0,
-                                     kMemoryMap.value(), static_cast<uint32_t>(map.size()), 0});
+  memory.write(kStartInfo,
+               StartInfo{kMagic, 1, 0, has_module ? 1u : 0u, has_module ? kModuleList.value() : 0,
+                         kCommandLine.value(), image.rsdp.value(), kMemoryMap.value(),
+                         static_cast<uint32_t>(map.size()), 0});
 }
 
 x86::CpuState entry_state(uint64_t entry, GuestMemory& memory) {
@@ -116,7 +92,8 @@ Result<x86::CpuState> load_pvh(const PvhImage& image, GuestMemory& memory) {
     return fail(ErrorKind::bad_input,
                 "ELF image: no XEN_ELFNOTE_PHYS32_ENTRY note, so no PVH entry point",
                 "build Linux with CONFIG_PVH, or give a bzImage");
-  CUPEL_TRY(check_segments(*elf, ram));
+  CUPEL_TRY(check_low_segments(*elf));
+  CUPEL_TRY(check_segments("PVH image", elf->segments, ram));
   const uint64_t entry = *elf->pvh_entry;
   const bool inside = std::any_of(elf->segments.begin(), elf->segments.end(), [&](const auto& s) {
     return entry >= s.physical.value() && entry - s.physical.value() < s.memory_size;
@@ -125,12 +102,12 @@ Result<x86::CpuState> load_pvh(const PvhImage& image, GuestMemory& memory) {
   if (image.command_line.size() >= kCommandLineRoom ||
       image.command_line.find('\0') != std::string_view::npos)
     return does_not_fit("the command line is too long or contains a zero byte", "shorten it");
-  auto module = place_module(image.module.size(), end_of(*elf), ram);
+  auto module = place_module(image.module.size(), end_of(elf->segments), ram);
   if (!module) return std::move(module).failure();
 
-  load_segments(*elf, memory);
+  load_segments(elf->segments, memory);
   write_start_info(image, *module, memory);
   return entry_state(entry, memory);
 }
 
-}  // namespace cupel::devices
+}  // namespace cupel::boot

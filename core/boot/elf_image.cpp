@@ -1,10 +1,10 @@
-#include "hypervisor/devices/elf_image.h"
+#include "core/boot/elf_image.h"
 
 #include <cstring>
 #include <string>
 #include <string_view>
 
-namespace cupel::devices {
+namespace cupel::boot {
 namespace {
 
 constexpr uint8_t kClass32 = 1, kClass64 = 2;
@@ -16,14 +16,15 @@ constexpr uint16_t kMostHeaders = 128;
 // Where the two classes keep the same fields.
 struct Offsets {
   size_t header_size, phoff, phoff_width, phentsize, phnum;
-  size_t entry_size, p_offset, p_paddr, p_filesz, p_memsz, width;
+  size_t entry_size, p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, width;
 };
-constexpr Offsets k32{52, 28, 4, 42, 44, 32, 4, 12, 16, 20, 4};
-constexpr Offsets k64{64, 32, 8, 54, 56, 56, 8, 24, 32, 40, 8};
+constexpr Offsets k32{52, 28, 4, 42, 44, 32, 4, 8, 12, 16, 20, 4};
+constexpr Offsets k64{64, 32, 8, 54, 56, 56, 8, 16, 24, 32, 40, 8};
+constexpr size_t kEntry = 24;
 
 struct ProgramHeader {
   uint32_t type;
-  uint64_t offset, physical, file_size, memory_size;
+  uint64_t offset, linear, physical, file_size, memory_size;
 };
 
 uint64_t number(std::span<const std::byte> file, size_t at, size_t width) {
@@ -34,16 +35,12 @@ uint64_t number(std::span<const std::byte> file, size_t at, size_t width) {
 
 Failure<Error> bad_elf(std::string what) {
   return fail(ErrorKind::bad_input, "ELF image: " + std::move(what),
-              "give an x86 ELF executable with a PVH entry point, such as a Linux vmlinux");
+              "give an x86 ELF executable, linked for its physical addresses");
 }
 
 Result<const Offsets*> check_header(std::span<const std::byte> file) {
   if (file.empty()) return bad_elf("it is empty");
-  if (file.size() < k32.header_size || std::memcmp(file.data(),
-                                                   "\x7f"
-                                                   "ELF",
-                                                   4) != 0)
-    return bad_elf("no ELF header at 0");
+  if (file.size() < k32.header_size || !is_elf(file)) return bad_elf("no ELF header at 0");
   const auto elf_class = static_cast<uint8_t>(file[4]);
   if (elf_class != kClass32 && elf_class != kClass64) return bad_elf("unknown class at 4");
   const Offsets& o = elf_class == kClass32 ? k32 : k64;
@@ -70,8 +67,8 @@ Result<std::vector<ProgramHeader>> program_headers(std::span<const std::byte> fi
     const size_t at = start + i * o.entry_size;
     const ProgramHeader h{
         static_cast<uint32_t>(number(file, at, 4)), number(file, at + o.p_offset, o.width),
-        number(file, at + o.p_paddr, o.width), number(file, at + o.p_filesz, o.width),
-        number(file, at + o.p_memsz, o.width)};
+        number(file, at + o.p_vaddr, o.width),      number(file, at + o.p_paddr, o.width),
+        number(file, at + o.p_filesz, o.width),     number(file, at + o.p_memsz, o.width)};
     if (h.type != kLoad && h.type != kNote) continue;
     if (h.offset > file.size() || h.file_size > file.size() - h.offset)
       return bad_elf("segment " + std::to_string(i) + " lies behind the end of the file");
@@ -100,22 +97,38 @@ std::optional<uint64_t> find_entry(std::span<const std::byte> notes) {
 
 }  // namespace
 
+bool is_elf(std::span<const std::byte> file) {
+  constexpr uint32_t kMagic = 0x464c457f;  // 7f 'E' 'L' 'F'
+  return file.size() >= 4 && number(file, 0, 4) == kMagic;
+}
+
+std::optional<Gpa> ElfImage::physical_entry() const {
+  for (const ElfSegment& s : segments)
+    if (entry >= s.linear.value() && entry - s.linear.value() < s.memory_size)
+      return s.physical + (entry - s.linear.value());
+  for (const ElfSegment& s : segments)
+    if (entry >= s.physical.value() && entry - s.physical.value() < s.memory_size)
+      return Gpa(entry);
+  return std::nullopt;
+}
+
 Result<ElfImage> parse_elf(std::span<const std::byte> file) {
   auto offsets = check_header(file);
   if (!offsets) return std::move(offsets).failure();
   auto headers = program_headers(file, **offsets);
   if (!headers) return std::move(headers).failure();
   ElfImage image;
+  image.entry = number(file, kEntry, (*offsets)->width);
   for (const ProgramHeader& h : *headers) {
     const auto bytes = file.subspan(h.offset, h.file_size);
     if (h.type == kNote) {
       if (!image.pvh_entry) image.pvh_entry = find_entry(bytes);
     } else if (h.memory_size != 0) {
-      image.segments.push_back({Gpa(h.physical), bytes, h.memory_size});
+      image.segments.push_back({Gpa(h.physical), bytes, h.memory_size, Gva(h.linear)});
     }
   }
   if (image.segments.empty()) return bad_elf("no loadable segment");
   return image;
 }
 
-}  // namespace cupel::devices
+}  // namespace cupel::boot

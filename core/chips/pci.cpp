@@ -1,10 +1,10 @@
-#include "hypervisor/devices/pci.h"
+#include "core/chips/pci.h"
 
 #include <algorithm>
 #include <bit>
 #include <cassert>
 
-namespace cupel::devices {
+namespace cupel::chips {
 namespace {
 
 // Offsets of the type-0 header. PCI 3.0, "Configuration Space Organization".
@@ -259,4 +259,4 @@ void PciHost::restore(ArchiveReader& in) {
     if (sink_) sink_(irq, irq_level_[irq]);
 }
 
-}  // namespace cupel::devices
+}  // namespace cupel::chips

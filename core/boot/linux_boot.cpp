@@ -1,13 +1,13 @@
-#include "hypervisor/devices/linux_boot.h"
+#include "core/boot/linux_boot.h"
 
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <string>
 
-#include "hypervisor/devices/boot_memory.h"
+#include "core/boot/boot_memory.h"
 
-namespace cupel::devices {
+namespace cupel::boot {
 namespace {
 
 // Where the loader's own data goes, all below 640 KiB.
@@ -24,6 +24,8 @@ constexpr size_t kHeaderStart = 0x1f1, kHeaderEnd = 0x290, kSetupSects = 0x1f1, 
                  kCmdLinePtr = 0x228, kInitrdAddrMax = 0x22c, kKernelAlignment = 0x230,
                  kRelocatable = 0x234, kXloadflags = 0x236, kCmdlineSize = 0x238,
                  kPrefAddress = 0x258, kInitSize = 0x260;
+// zero-page.rst: 64 bits, read by kernels from 5.0 on.
+constexpr size_t kAcpiRsdp = 0x070;
 constexpr size_t kE820Count = 0x1e8, kE820Table = 0x2d0;
 constexpr uint8_t kLoadedHigh = 1, kCanUseHeap = 0x80;
 constexpr uint16_t kKernel64 = 1;  // XLF_KERNEL_64
@@ -110,11 +112,11 @@ Result<void> place_kernel(std::span<const std::byte> image, uint64_t ram, Layout
                     layout.load <= ram && layout.init_size <= ram - layout.load;
   if (!fits && relocatable) layout.load = (kHighRamStart + alignment - 1) & ~(alignment - 1ull);
   if (layout.load < kHighRamStart || layout.load > kLargestRam)
-    return bad_kernel("pref_address at 0x258 is outside the memory of a VM");
+    return bad_kernel("pref_address at 0x258 is outside the memory of any machine");
   if (layout.load > ram || layout.init_size > ram - layout.load)
-    return bad_kernel("it needs " + mib(layout.load + layout.init_size) +
-                          " of RAM and the VM has " + std::to_string(ram >> 20) + " MiB",
-                      "give the VM more memory");
+    return bad_kernel("it needs " + mib(layout.load + layout.init_size) + " of RAM and there are " +
+                          std::to_string(ram >> 20) + " MiB",
+                      "give it more memory");
   return {};
 }
 
@@ -128,7 +130,7 @@ Result<void> place_initrd(const LinuxImage& image, uint64_t ram, Layout& layout)
                 "initrd of " + mib(image.initrd.size()) +
                     " does not fit between the kernel, which needs " + mib(low) + ", and " +
                     mib(top),
-                "give the VM more memory or use a smaller initrd");
+                "give it more memory or use a smaller initrd");
   layout.initrd = (top - image.initrd.size()) & ~(kPageSize - 1);
   return {};
 }
@@ -160,6 +162,7 @@ void write_boot_params(const LinuxImage& image, const Layout& layout, GuestMemor
   put(kRamdiskSize, static_cast<uint32_t>(image.initrd.size()));
   put(kHeapEndPtr, uint16_t{0xfe00});
   put(kCmdLinePtr, static_cast<uint32_t>(kCommandLine.value()));
+  put(kAcpiRsdp, image.rsdp.value());
   const auto map = memory_map(memory.size());
   put(kE820Count, static_cast<uint8_t>(map.size()));
   for (size_t i = 0; i < map.size(); ++i)
@@ -205,4 +208,4 @@ Result<x86::CpuState> load_linux(const LinuxImage& image, GuestMemory& memory) {
   return entry_state(layout, memory);
 }
 
-}  // namespace cupel::devices
+}  // namespace cupel::boot

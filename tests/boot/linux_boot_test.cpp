@@ -1,13 +1,13 @@
-#include "hypervisor/devices/linux_boot.h"
+#include "core/boot/linux_boot.h"
 
 #include <cstdlib>
 #include <fstream>
 #include <functional>
 
-#include "hypervisor/devices/boot_memory.h"
-#include "tests/devices/guest_rig.h"
+#include "core/boot/boot_memory.h"
+#include "tests/boot/boot_rig.h"
 
-namespace cupel::devices {
+namespace cupel::boot {
 namespace {
 
 // A bzImage of four setup sectors and 64 KiB of "code", with the fields a loader reads.
@@ -45,7 +45,7 @@ T peek(GuestMemory& memory, uint64_t at) {
 }
 
 TEST(LinuxBoot, EntersIn64BitModeAtLoadPlus200) {
-  GuestRig rig(64_MiB);
+  BootRig rig(64_MiB);
   Kernel kernel;
   auto state = load_linux({kernel.bytes, {}, "console=ttyS0"}, rig.memory);
   ASSERT_TRUE(state.ok()) << describe(state.error());
@@ -60,7 +60,7 @@ TEST(LinuxBoot, EntersIn64BitModeAtLoadPlus200) {
 }
 
 TEST(LinuxBoot, PageTablesMapTheFirst4GiBToThemselves) {
-  GuestRig rig(64_MiB);
+  BootRig rig(64_MiB);
   Kernel kernel;
   auto state = load_linux({kernel.bytes, {}, ""}, rig.memory);
   ASSERT_TRUE(state.ok());
@@ -73,7 +73,7 @@ TEST(LinuxBoot, PageTablesMapTheFirst4GiBToThemselves) {
 }
 
 TEST(LinuxBoot, FillsBootParams) {
-  GuestRig rig(64_MiB);
+  BootRig rig(64_MiB);
   Kernel kernel;
   const std::vector<std::byte> initrd(5000, std::byte{0x77});
   ASSERT_TRUE(load_linux({kernel.bytes, initrd, "quiet"}, rig.memory).ok());
@@ -96,7 +96,7 @@ TEST(LinuxBoot, FillsBootParams) {
 }
 
 TEST(LinuxBoot, RelocatesWhenThePreferredAddressDoesNotFit) {
-  GuestRig rig(8_MiB);
+  BootRig rig(8_MiB);
   Kernel kernel;
   auto state = load_linux({kernel.bytes, {}, ""}, rig.memory);
   ASSERT_TRUE(state.ok()) << describe(state.error());
@@ -110,7 +110,7 @@ struct BadKernel {
 };
 class BadKernelTest : public testing::TestWithParam<BadKernel> {};
 TEST_P(BadKernelTest, IsRefusedWithOneClearError) {
-  GuestRig rig(64_MiB);
+  BootRig rig(64_MiB);
   Kernel kernel;
   GetParam().damage(kernel);
   auto state = load_linux({kernel.bytes, {}, ""}, rig.memory);
@@ -160,7 +160,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& p) { return p.param.name; });
 
 TEST(LinuxBoot, RefusesWhatDoesNotFitBesideTheKernel) {
-  GuestRig rig(32_MiB);
+  BootRig rig(32_MiB);
   Kernel kernel;
   const std::vector<std::byte> initrd(13_MiB);
   auto big = load_linux({kernel.bytes, initrd, ""}, rig.memory);
@@ -172,7 +172,7 @@ TEST(LinuxBoot, RefusesWhatDoesNotFitBesideTheKernel) {
 }
 
 TEST(LinuxBoot, EveryByteOfTheHeaderMayBeWrong) {
-  GuestRig rig(64_MiB);
+  BootRig rig(64_MiB);
   const Kernel good;
   for (size_t at = 0x1f1; at < 0x268; ++at) {
     for (const uint8_t value : {0x00, 0x01, 0x7f, 0x80, 0xff}) {
@@ -198,7 +198,7 @@ TEST(LinuxBoot, AcceptsARealKernel) {
   if (path == nullptr) GTEST_SKIP() << "CUPEL_TEST_KERNEL is not set";
   std::ifstream file(path, std::ios::binary);
   const std::string text((std::istreambuf_iterator<char>(file)), {});
-  GuestRig rig(256_MiB);
+  BootRig rig(256_MiB);
   auto state = load_linux({std::as_bytes(std::span(text)), {}, "console=ttyS0"}, rig.memory);
   ASSERT_TRUE(state.ok()) << describe(state.error());
   EXPECT_EQ(state->rip, 16_MiB + 0x200);
@@ -208,4 +208,4 @@ TEST(LinuxBoot, AcceptsARealKernel) {
 }
 
 }  // namespace
-}  // namespace cupel::devices
+}  // namespace cupel::boot

@@ -1,8 +1,8 @@
-#include "hypervisor/devices/exit_ports.h"
+#include "core/chips/exit_ports.h"
 
 #include <string_view>
 
-namespace cupel::devices {
+namespace cupel::chips {
 
 std::string to_string(const ExitRequest& request) {
   switch (request.kind) {
@@ -85,4 +85,4 @@ void ExitPorts::restore(ArchiveReader& in) {
   matched_ = in.get<uint8_t>() % 8;
 }
 
-}  // namespace cupel::devices
+}  // namespace cupel::chips

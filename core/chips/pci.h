@@ -12,7 +12,7 @@
 #include "core/bus.h"
 #include "core/types.h"
 
-namespace cupel::devices {
+namespace cupel::chips {
 
 // One function: 256 bytes of configuration space as values and write masks, so that BAR sizing and
 // read-only fields need no code of their own. Multi-byte registers are little-endian.
@@ -131,4 +131,4 @@ class PciHost : public BusDevice {
   uint8_t reset_control_ = 0;
 };
 
-}  // namespace cupel::devices
+}  // namespace cupel::chips

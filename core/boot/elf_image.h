@@ -10,20 +10,27 @@
 #include "core/error.h"
 #include "core/types.h"
 
-namespace cupel::devices {
+namespace cupel::boot {
 
 struct ElfSegment {
   Gpa physical;
   std::span<const std::byte> bytes;  // in the file
   uint64_t memory_size = 0;          // rest is zero
+  Gva linear;                        // where the image is linked to find it
 };
 
 struct ElfImage {
   std::vector<ElfSegment> segments;   // PT_LOAD, in file order, not empty
   std::optional<uint64_t> pvh_entry;  // XEN_ELFNOTE_PHYS32_ENTRY
+  uint64_t entry = 0;                 // e_entry, as it stands in the file
+
+  // e_entry as a physical address: images name it as they are linked, or physically. Empty: it
+  // lies in no segment either way.
+  std::optional<Gpa> physical_entry() const;
 };
 
-// Everything returned lies inside `file`. Errors: bad_input.
+// Everything returned lies inside `file`, which must outlive it. Errors: bad_input.
 Result<ElfImage> parse_elf(std::span<const std::byte> file);
+bool is_elf(std::span<const std::byte> file);
 
-}  // namespace cupel::devices
+}  // namespace cupel::boot

@@ -1,10 +1,10 @@
-#include "hypervisor/devices/pvh_boot.h"
+#include "core/boot/pvh_boot.h"
 
 #include <functional>
 
-#include "tests/devices/guest_rig.h"
+#include "tests/boot/boot_rig.h"
 
-namespace cupel::devices {
+namespace cupel::boot {
 namespace {
 
 // An ELF64 file: header, one PT_LOAD of 4 KiB (8 KiB in memory) at 1 MiB, one PT_NOTE.
@@ -44,7 +44,7 @@ struct Elf {
 };
 
 TEST(PvhBoot, EntersIn32BitModeWithStartInfo) {
-  GuestRig rig;
+  BootRig rig;
   Elf elf;
   rig.memory.write(Gpa(0x101800), uint32_t{0xdeadbeef});  // must become zero
   const std::vector<std::byte> module(100, std::byte{3});
@@ -76,7 +76,7 @@ struct BadElf {
 };
 class BadElfTest : public testing::TestWithParam<BadElf> {};
 TEST_P(BadElfTest, IsRefusedWithOneClearError) {
-  GuestRig rig;
+  BootRig rig;
   Elf elf;
   GetParam().damage(elf);
   auto state = load_pvh({elf.bytes, {}, ""}, rig.memory);
@@ -121,7 +121,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& p) { return p.param.name; });
 
 TEST(PvhBoot, EveryHeaderByteMayBeWrong) {
-  GuestRig rig;
+  BootRig rig;
   const Elf good;
   for (size_t at = 0; at < 64 + 2 * 56; ++at) {
     for (const uint8_t value : {0x00, 0x01, 0x7f, 0xff}) {
@@ -133,11 +133,11 @@ TEST(PvhBoot, EveryHeaderByteMayBeWrong) {
 }
 
 TEST(PvhBoot, RefusesAModuleThatDoesNotFit) {
-  GuestRig rig;
+  BootRig rig;
   Elf elf;
   const std::vector<std::byte> module(15_MiB);
   EXPECT_FALSE(load_pvh({elf.bytes, module, ""}, rig.memory).ok());
 }
 
 }  // namespace
-}  // namespace cupel::devices
+}  // namespace cupel::boot
