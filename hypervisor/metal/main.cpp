@@ -1,0 +1,48 @@
+// The image: `cupel-metal.elf`, bootable by Multiboot 1 (GRUB) and PVH. It prints TAP on COM1 and
+// ends through the debug-exit port.
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "hypervisor/metal/console.h"
+#include "hypervisor/metal/lab.h"
+#include "hypervisor/metal/options.h"
+#include "hypervisor/metal/selftest/suites.h"
+#include "hypervisor/metal/trap.h"
+
+namespace cupel::metal {
+namespace {
+
+// Frames for VMXON regions, VMCSs, bitmaps and EPT tables.
+alignas(4096) std::array<std::byte, 4_MiB> frame_memory;
+
+bool run_tests(const Options& options, Lab& lab) {
+  Tap tap(options.test);
+  test_exits_basic(tap, lab);
+  return tap.finish();
+}
+
+}  // namespace
+}  // namespace cupel::metal
+
+extern "C" [[noreturn]] void metal_main(uint32_t magic, uint64_t information) {
+  using namespace cupel;
+  using namespace cupel::metal;
+  console_init();
+  traps_init();
+  Options options;
+  const char* bad = "";
+  if (!parse_options(magic, information, options, bad)) {
+    print_line("# bad value for ", bad, "=");
+    leave(Exit::usage);
+  }
+  auto frames = vmx::FrameAllocator::create(frame_memory.data(),
+                                            Hpa(reinterpret_cast<uint64_t>(frame_memory.data())),
+                                            frame_memory.size());
+  if (!frames.ok()) bail_out("no frames");
+  Lab lab(frames.value());
+  bool good = true;
+  if (options.run_tests) good = run_tests(options, lab);
+  lab.off();
+  leave(good ? Exit::ok : Exit::failed);
+}

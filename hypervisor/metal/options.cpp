@@ -1,0 +1,106 @@
+#include "hypervisor/metal/options.h"
+
+namespace cupel::metal {
+namespace {
+
+constexpr uint32_t kMultibootMagic = 0x2badb002, kPvhMagic = 0x336ec578;
+constexpr uint32_t kMultibootCommandLine = 1 << 2;
+
+// Multiboot Specification 0.6.96, "Boot information format"; Xen "x86/HVM direct boot ABI".
+const char* command_line(uint32_t magic, uint64_t information) {
+  if (information == 0) return "";
+  const auto* words = reinterpret_cast<const uint32_t*>(information);
+  uint64_t at = 0;
+  if (magic == kMultibootMagic && (words[0] & kMultibootCommandLine) != 0) at = words[4];
+  if (magic == kPvhMagic && words[0] == kPvhMagic) {
+    at = *reinterpret_cast<const uint64_t*>(information + 24);
+  }
+  return at == 0 ? "" : reinterpret_cast<const char*>(at);
+}
+
+struct Word {
+  const char* begin;
+  unsigned length;
+  bool is(const char* text) const {
+    unsigned n = 0;
+    while (n < length && text[n] == begin[n]) ++n;
+    return n == length && text[n] == '\0';
+  }
+  // What follows `key`, or nullptr.
+  const char* value_of(const char* key) const {
+    unsigned n = 0;
+    while (key[n] != '\0') {
+      if (n >= length || begin[n] != key[n]) return nullptr;
+      ++n;
+    }
+    return begin + n;
+  }
+  const char* end() const { return begin + length; }
+};
+
+bool parse_number(const char* at, const char* end, uint64_t& value) {
+  if (at == end) return false;
+  value = 0;
+  for (; at != end; ++at) {
+    if (*at < '0' || *at > '9' || value > UINT64_MAX / 10 - 1) return false;
+    value = value * 10 + static_cast<uint64_t>(*at - '0');
+  }
+  return true;
+}
+
+bool take(const Word& word, Options& options, const char*& bad) {
+  if (word.is("bench")) {
+    options.bench = true;
+    options.run_tests = false;
+  } else if (word.is("dump")) {
+    options.dump = true;
+    options.run_tests = false;
+  } else if (const char* number = word.value_of("iterations=")) {
+    bad = "iterations";
+    return parse_number(number, word.end(), options.iterations);
+  } else if (const char* pattern = word.value_of("test=")) {
+    bad = "test";
+    const auto length = static_cast<unsigned>(word.end() - pattern);
+    if (length == 0 || length >= sizeof options.test) return false;
+    for (unsigned n = 0; n < length; ++n) options.test[n] = pattern[n];
+    options.test[length] = '\0';
+  }
+  return true;
+}
+
+}  // namespace
+
+bool parse_options(uint32_t magic, uint64_t information, Options& options, const char*& bad) {
+  const char* at = command_line(magic, information);
+  while (*at != '\0') {
+    while (*at == ' ') ++at;
+    Word word{at, 0};
+    while (at[word.length] != '\0' && at[word.length] != ' ') ++word.length;
+    if (word.length != 0 && !take(word, options, bad)) return false;
+    at += word.length;
+  }
+  return true;
+}
+
+bool matches(const char* pattern, const char* name) {
+  const char* star = nullptr;
+  const char* retry = name;
+  while (*name != '\0') {
+    if (*pattern == '*') {
+      star = ++pattern;
+      retry = name;
+    } else if (*pattern == *name) {
+      ++pattern;
+      ++name;
+    } else if (star != nullptr) {
+      pattern = star;
+      name = ++retry;
+    } else {
+      return false;
+    }
+  }
+  while (*pattern == '*') ++pattern;
+  return *pattern == '\0';
+}
+
+}  // namespace cupel::metal

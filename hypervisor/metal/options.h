@@ -1,0 +1,23 @@
+// The command line of the image. Freestanding.
+#pragma once
+
+#include <cstdint>
+
+namespace cupel::metal {
+
+struct Options {
+  char test[64] = "all";  // pattern of test names with '*', or "all"
+  bool run_tests = true;
+  bool bench = false;       // "bench": benchmarks instead of tests
+  bool dump = false;        // "dump": the capability MSRs instead of tests
+  uint64_t iterations = 0;  // "iterations=N" of each benchmark; 0: its default
+};
+
+// magic and information as the boot stub got them (Multiboot or PVH). Words that mean nothing here
+// are ignored, because loaders add their own. False when a value is malformed; `bad` names it.
+bool parse_options(uint32_t magic, uint64_t information, Options& options, const char*& bad);
+
+// '*' matches any run of characters.
+bool matches(const char* pattern, const char* name);
+
+}  // namespace cupel::metal
