@@ -108,7 +108,6 @@ bool UnicornProcessor::write_msr(uint32_t index, uint64_t value) {
   const EngineLayout& at = engine_layout();
   if (config_.bus != nullptr) {
     const auto outcome = config_.bus->write_msr(index, value);
-    if (outcome == SystemBus::MsrOutcome::done) request_boundary();
     if (outcome != SystemBus::MsrOutcome::absent) return outcome == SystemBus::MsrOutcome::done;
   }
   switch (index) {

@@ -180,9 +180,7 @@ void UnicornProcessor::set_pdptes(const std::array<uint64_t, 4>& values) {
 
 void UnicornProcessor::set_cr8(uint64_t value) {
   cr8_ = value & 15;
-  if (config_.bus == nullptr) return;
-  config_.bus->set_cr8(static_cast<uint8_t>(cr8_));
-  request_boundary();
+  if (config_.bus != nullptr) config_.bus->set_cr8(static_cast<uint8_t>(cr8_));
 }
 
 // The engine has one shadow bit; which instruction set it is kept beside it.

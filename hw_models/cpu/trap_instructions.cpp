@@ -310,7 +310,6 @@ void UnicornProcessor::native_io(const Trap& trap, const Instruction& i) {
   } else if (config_.bus != nullptr) {
     const auto value = static_cast<uint32_t>(engine_->gpr[0] & size_mask(trap.io.size));
     config_.bus->port_out(trap.io.port, trap.io.size, value);
-    request_boundary();  // it may have raised the interrupt pin
   }
   advance(trap.length);
 }
@@ -332,7 +331,6 @@ void UnicornProcessor::native_string_io(const Trap& trap, const Instruction& i) 
     if (copy_linear(trap.io_linear, &value, trap.io.size, Access::read, user) != Copy::ok) return;
     if (config_.bus != nullptr) config_.bus->port_out(trap.io.port, trap.io.size, value);
   }
-  request_boundary();
   auto& index = r[trap.io.in ? Gpr::rdi : Gpr::rsi];
   set_low(index, width, index + step);
   if (!trap.io.rep) return advance(trap.length);

@@ -525,7 +525,6 @@ uint64_t UnicornProcessor::bus_read(uint64_t offset, unsigned size) {
 }
 void UnicornProcessor::bus_write(uint64_t offset, unsigned size, uint64_t value) {
   config_.bus->write(Hpa(memory_.size() + offset), size, value);
-  request_boundary();  // it may have raised the interrupt pin
 }
 
 uint64_t UnicornProcessor::host_tsc() const {

@@ -8,7 +8,7 @@
 namespace cupel::vtx {
 
 bool LogicalProcessor::interrupt_waits() const {
-  return executed() ? bus_->interrupt_pending() : external_interrupt_.has_value();
+  return executed() ? intr_ : external_interrupt_.has_value();
 }
 
 uint8_t LogicalProcessor::take_interrupt() {
@@ -21,9 +21,11 @@ void LogicalProcessor::set_slice_end(Nanoseconds end) {
   arm_deadline();
 }
 
-void LogicalProcessor::interrupt_pin_changed() {
+void LogicalProcessor::set_interrupt_pin(bool asserted) {
+  if (asserted == intr_) return;
+  intr_ = asserted;
   watch_windows();
-  if (interrupt_waits()) processor_.request_boundary();
+  if (asserted) processor_.request_boundary();
 }
 
 void LogicalProcessor::receive_init() {
@@ -59,6 +61,7 @@ bool LogicalProcessor::at_root_boundary() {
     state.gpr[x86::Gpr::rdx] = processor_.profile().table.get(1, 0).eax;
     state.activity = x86::Activity::wait_for_sipi;
     processor_.set_state(state);
+    if (init_sink_) init_sink_();
     return true;
   }
   const auto activity = processor_.activity();

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -98,7 +99,12 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   void set_slice_end(Nanoseconds end);
   // Earliest virtual time at which a processor that waits goes on by itself.
   Nanoseconds wakes_at() const;
-  void interrupt_pin_changed();
+  // The level of INTR: whether the bus has an interrupt for this processor.
+  void set_interrupt_pin(bool asserted);
+  // May a processor that waits go on if it is run now?
+  bool has_event() const { return intr_ || nmi_ || init_ || startup_.has_value(); }
+  // Called when INIT has reset the processor.
+  void set_init_sink(std::function<void()> sink) { init_sink_ = std::move(sink); }
   // An inter-processor INIT or start-up message. SDM vol. 3A, "Multiple-Processor (MP)
   // Initialization"; vol. 3C, "Restrictions on VMX Operation".
   void receive_init();
@@ -262,6 +268,8 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   VmxAbort abort_ = VmxAbort::none;
 
   cpu::SystemBus* bus_ = nullptr;  // set: executed use
+  bool intr_ = false;
+  std::function<void()> init_sink_;
   Nanoseconds slice_end_ = Nanoseconds::max();
   std::optional<uint8_t> startup_;  // a start-up message for a guest that waits for it
   std::optional<uint8_t> external_interrupt_;
