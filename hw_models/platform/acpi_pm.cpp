@@ -79,7 +79,7 @@ void AcpiPm::restore(ArchiveReader& in) {
   status_ &= kTimerEvent;
   enable_ &= kEnableBits;
   control_ = (control_ & kControlBits) | kSciEnable;
-  half_ &= (1ull << 40) - 1;
+  half_ &= 0xffffffff;  // so that the next one can be told in ticks
   sci.restore_level((status_ & enable_) != 0);
 }
 

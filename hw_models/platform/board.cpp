@@ -1,10 +1,12 @@
 #include "hw_models/platform/board.h"
 
 #include <bit>
+#include <cassert>
 #include <initializer_list>
 #include <utility>
 
 #include "core/boot/boot_memory.h"
+#include "hw_models/platform/acpi_tables.h"
 #include "hw_models/platform/processor_bus.h"
 
 namespace cupel::platform {
@@ -162,6 +164,7 @@ uint8_t Board::acknowledge_interrupt(unsigned cpu) {
 void Board::init_local_apic(unsigned cpu) {
   apics_[cpu]->init_reset();
   apic_touched(cpu);
+  settle();
 }
 
 void Board::set_tsc_offset(unsigned cpu, int64_t offset) {
@@ -213,6 +216,11 @@ void Board::advance(Nanoseconds now) {
   if (now < deadlines_.earliest()) return;
   deadlines_.advance(now);
   settle();
+}
+
+Gpa Board::write_firmware_tables(GuestMemory& memory) const {
+  assert(memory.size() == config_.ram);
+  return write_acpi_tables(config_.processors, memory);
 }
 
 std::string Board::take_serial_output() { return std::exchange(serial_output_, {}); }

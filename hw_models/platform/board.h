@@ -21,6 +21,7 @@
 #include "core/chips/uart16550.h"
 #include "core/clock.h"
 #include "core/error.h"
+#include "core/guest_memory.h"
 #include "hw_models/cpu/system_bus.h"
 #include "hw_models/platform/acpi_pm.h"
 #include "hw_models/platform/deadlines.h"
@@ -91,6 +92,10 @@ class Board {
   std::string take_serial_output();
   // Typed at it: waits for room in the receiver, never lost but by reset().
   void serial_input(std::string_view text);
+
+  // ACPI tables, at 0xf0000 of the machine's memory, which must be config().ram bytes. Returns the
+  // root pointer's address. Memory is the owner's: again after a reset that clears it.
+  Gpa write_firmware_tables(GuestMemory& memory) const;
 
   // Power-on state for everything but the time of day and CMOS RAM; memory and processors are the
   // owner's. The queue of serial input and exit_request() are emptied, output is kept. Afterwards

@@ -60,6 +60,8 @@ void Board::save(ArchiveWriter& out) const {
   out.put(config_.ram);
   out.put(config_.tsc_hz);
   out.put(config_.apic_timer_hz);
+  out.put(static_cast<uint8_t>(config_.physical_bits));
+  out.put(static_cast<uint8_t>(config_.x2apic));
   rtc_.save(out);
   save_chips(out);
 }
@@ -73,6 +75,8 @@ Result<void> Board::restore(ArchiveReader& in) {
   if (ram != config_.ram) in.note("the machine had another amount of RAM");
   if (tsc_hz != config_.tsc_hz || apic_timer_hz != config_.apic_timer_hz)
     in.note("the machine's clocks had other frequencies");
+  if (in.get<uint8_t>() != config_.physical_bits || (in.get<uint8_t>() != 0) != config_.x2apic)
+    in.note("the machine's processors had other local APICs");
   CUPEL_TRY(in.finish());
   rtc_.restore(in);
   restore_chips(in);
