@@ -10,4 +10,5 @@ PYBIND11_MODULE(_core, module) {
   cupel::python::bind_language(module);
   cupel::python::bind_run(module);
   cupel::python::bind_console(module);
+  cupel::python::bind_machine(module);
 }

@@ -37,7 +37,7 @@ bool UnicornProcessor::read_msr(uint32_t index, uint64_t& value) {
   }
   switch (index) {
     case m::TSC:
-      value = host_tsc() + tsc_adjust_;
+      value = tsc();
       return true;
     case m::TSC_ADJUST:
       value = tsc_adjust_;
@@ -93,8 +93,8 @@ bool UnicornProcessor::read_msr(uint32_t index, uint64_t& value) {
     case m::APIC_BASE:
       value = apic_base_;
       return true;
-    case m::BIOS_SIGN_ID:
-      value = 0;
+    case m::BIOS_SIGN_ID:  // microcode late enough for every feature that CPUID offers
+      value = config_.bus != nullptr ? 0x02007006ull << 32 : 0;
       return true;
     case m::MCG_CAP:
       value = 0;

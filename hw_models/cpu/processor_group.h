@@ -18,9 +18,16 @@ class ProcessorGroup {
   void watch_page(uint64_t page) const;
   // Stores to start .. start+length-1: every member but `writer` drops what it has translated.
   void drop_code(uint64_t start, uint64_t length, const UnicornProcessor* writer) const;
+  // What a processor whose own clock says `tsc` shows: members take turns over the same stretch of
+  // time, and none may read less than another one read before it.
+  uint64_t observe_tsc(uint64_t tsc) {
+    if (members_.size() > 1) last_tsc_ = tsc = tsc > last_tsc_ ? tsc : last_tsc_;
+    return tsc;
+  }
 
  private:
   std::vector<UnicornProcessor*> members_;
+  uint64_t last_tsc_ = 0;
 };
 
 }  // namespace cupel::cpu

@@ -38,7 +38,7 @@ void UnicornProcessor::trap_msr() {
   } else {
     uint64_t value = 0;
     if (trap.msr == x86::msr::TSC) {
-      value = monitor().visible_tsc(host_tsc());
+      value = monitor().visible_tsc(tsc());
     } else if (!read_msr(trap.msr, value) && !monitor().read_msr(trap.msr, value)) {
       return raise(x86::kGP, 0);
     }

@@ -343,7 +343,7 @@ void UnicornProcessor::trap_rdtsc(TrapKind kind) {
   trap.kind = kind;
   trap.length = kind == TrapKind::rdtsc ? trapped_length(0x31) : 3;
   if (exits(trap)) return;
-  const uint64_t tsc = monitor().visible_tsc(host_tsc());
+  const uint64_t tsc = monitor().visible_tsc(tsc());
   auto& r = gpr();
   r[Gpr::rax] = static_cast<uint32_t>(tsc);
   r[Gpr::rdx] = tsc >> 32;

@@ -224,6 +224,7 @@ class UnicornProcessor final : public Processor {
 
   // state.cpp
   void recompute_hflags();
+  uint64_t tsc() { return group_->observe_tsc(host_tsc()) + tsc_adjust_; }
   unsigned cpl() const { return engine_->hflags & hf::cpl; }
   uint64_t& env64(size_t offset) const {
     return *reinterpret_cast<uint64_t*>(reinterpret_cast<char*>(engine_) + offset);

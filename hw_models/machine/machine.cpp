@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "hw_models/machine/cpuid_topology.h"
+#include "hw_models/platform/acpi_tables.h"
 
 namespace cupel::machine {
 namespace {
@@ -62,7 +63,9 @@ Result<void> Machine::build(const boot::BootImage& image) {
   if (!memory.ok()) return std::move(memory).failure();
   memory_ = std::move(memory).value();
   GuestMemory all(*memory_, Hpa(0), memory_->size());
-  auto entry = boot::load_image(image, all);
+  boot::BootImage described = image;
+  described.rsdp = platform::write_acpi_tables(config_.processors, all);
+  auto entry = boot::load_image(described, all);
   if (!entry.ok()) return std::move(entry).failure();
   const auto group = cpu::make_processor_group();
   for (unsigned n = 0; n < config_.processors; ++n) {

@@ -3,7 +3,7 @@
 Every function that can fail raises CupelError; its `kind` decides the exit code.
 """
 
-from typing import Callable, Literal, TypedDict
+from typing import Any, Callable, Literal, TypedDict
 
 ErrorKind = Literal["bad_input", "environment", "guest", "internal"]
 Backend = Literal["model", "kvm"]
@@ -181,3 +181,34 @@ def boot(
 
 def guest_assets() -> dict[str, str]:
     """Paths of the built-in guests: linux_kernel, linux_initrd, workload. "" when not built."""
+
+class Machine:
+    """A modelled machine that boots an image; its serial port."""
+
+    def step(self, nanoseconds: int) -> bool:
+        """Runs it that much virtual time; False when it has stopped."""
+    def read(self) -> bytes: ...
+    def write(self, data: bytes) -> int: ...
+    @property
+    def idle(self) -> bool: ...  # every processor waits
+    @property
+    def exit_status(self) -> int | None: ...  # 2 * value + 1 of the debug exit, once it was written
+    @property
+    def virtual_ns(self) -> int: ...
+    @property
+    def stop_kind(self) -> str: ...  # running, debug-exit, power-off, reset, triple-fault, ...
+    @property
+    def stop_text(self) -> str: ...  # what and where, one line
+    @property
+    def processors(self) -> list[dict[str, Any]]: ...
+
+def make_machine(
+    image: str,
+    append: str,
+    modules: list[tuple[str, str]],
+    processors: int,
+    memory: int,
+    seed: int = 0,
+    kind: str = "",
+) -> Machine:
+    """Modules: file and command line. Kind: multiboot, pvh, linux; empty: recognized."""

@@ -8,13 +8,10 @@ import sys
 import termios
 import tty
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Iterator, Protocol
+from typing import Iterator, Protocol
 
 from cupel.errors import UserError
 from cupel.exit_codes import ExitCode
-
-if TYPE_CHECKING:
-    from cupel import _core
 
 ESCAPE = 0x01  # Ctrl-A
 LEAVE = b"xX"
@@ -173,7 +170,7 @@ class Session:
         return self.guest.idle and self.silent_for(QUIET_NS)
 
 
-def run_console(console: _core.Console, ready: bytes) -> int | None:
+def run_console(console: Guest, ready: bytes) -> int | None:
     """The guest's exit status; None when it was left running. `ready` is what it prints once it
     listens to piped input; empty: it always does."""
     sys.stdout.flush()
