@@ -343,10 +343,10 @@ void UnicornProcessor::trap_rdtsc(TrapKind kind) {
   trap.kind = kind;
   trap.length = kind == TrapKind::rdtsc ? trapped_length(0x31) : 3;
   if (exits(trap)) return;
-  const uint64_t tsc = monitor().visible_tsc(tsc());
+  const uint64_t shown = monitor().visible_tsc(tsc());
   auto& r = gpr();
-  r[Gpr::rax] = static_cast<uint32_t>(tsc);
-  r[Gpr::rdx] = tsc >> 32;
+  r[Gpr::rax] = static_cast<uint32_t>(shown);
+  r[Gpr::rdx] = shown >> 32;
   if (kind == TrapKind::rdtscp) r[Gpr::rcx] = static_cast<uint32_t>(tsc_aux_);
   advance(trap.length);
 }
