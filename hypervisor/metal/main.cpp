@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/x86/msr.h"
+#include "hypervisor/metal/bench.h"
 #include "hypervisor/metal/console.h"
 #include "hypervisor/metal/lab.h"
 #include "hypervisor/metal/options.h"
@@ -18,8 +20,20 @@ alignas(4096) std::array<std::byte, 4_MiB> frame_memory;
 
 bool run_tests(const Options& options, Lab& lab) {
   Tap tap(options.test);
+  test_instructions(tap, lab);
+  test_instructions_cpl3(tap, lab);
+  test_vmcs_access(tap, lab);
+  test_entry_instructions(tap, lab);
   test_exits_basic(tap, lab);
   return tap.finish();
+}
+
+// What a capability profile is made of. SDM vol. 3D, appendix "VMX Capability Reporting Facility".
+void dump_capabilities(Lab& lab) {
+  for (uint32_t index = x86::msr::VMX_BASIC; index <= x86::msr::VMX_EXIT2; ++index) {
+    uint64_t value = 0;
+    if (lab.cpu.rdmsr(index, value)) print_line("# msr ", Hex{index}, " ", Hex{value});
+  }
 }
 
 }  // namespace
@@ -43,6 +57,8 @@ extern "C" [[noreturn]] void metal_main(uint32_t magic, uint64_t information) {
   Lab lab(frames.value());
   bool good = true;
   if (options.run_tests) good = run_tests(options, lab);
+  if (options.dump) dump_capabilities(lab);
+  if (options.bench) good = run_benchmarks(lab, options.iterations);
   lab.off();
   leave(good ? Exit::ok : Exit::failed);
 }

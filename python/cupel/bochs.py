@@ -44,7 +44,7 @@ clock: sync=none, time0=946684800
 sound: waveoutdrv=dummy
 speaker: enabled=0
 log: {log}
-panic: action=fatal
+panic: action=report
 error: action=report
 info: action=ignore
 debug: action=ignore

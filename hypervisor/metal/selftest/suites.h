@@ -6,6 +6,10 @@
 
 namespace cupel::metal {
 
+void test_instructions(Tap& tap, Lab& lab);
+void test_instructions_cpl3(Tap& tap, Lab& lab);
+void test_vmcs_access(Tap& tap, Lab& lab);
+void test_entry_instructions(Tap& tap, Lab& lab);
 void test_exits_basic(Tap& tap, Lab& lab);
 
 }  // namespace cupel::metal
