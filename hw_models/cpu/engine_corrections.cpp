@@ -72,6 +72,19 @@ CUPEL_INTERPOSE void helper_syscall_x86_64(void*, int length) {
                         reinterpret_cast<uintptr_t>(CUPEL_RETURN_TO));
 }
 
+// Blocking by STI and blocking by MOV SS are one bit in the library.
+CUPEL_INTERPOSE void helper_sti_x86_64(void* env) {
+  static auto* next = original<void(void*)>("helper_sti_x86_64");
+  if (running() != nullptr) running()->note_shadow(false);
+  next(env);
+}
+CUPEL_INTERPOSE void helper_load_seg_x86_64(void* env, int number, int selector) {
+  static auto* next = original<void(void*, int, int)>("helper_load_seg_x86_64");
+  constexpr int ss = 2;
+  if (number == ss && running() != nullptr) running()->note_shadow(true);
+  next(env, number, selector);
+}
+
 // IRET must end blocking by NMI.
 CUPEL_INTERPOSE void helper_iret_protected_x86_64(void* env, int shift, int next_eip) {
   static auto* next = original<void(void*, int, int)>("helper_iret_protected_x86_64");

@@ -135,6 +135,7 @@ class UnicornProcessor final : public Processor {
   uint64_t blocks_dropped() const;
   void on_syscall(uint64_t length, uintptr_t return_to);
   void on_iret_done() { nmi_blocked_ = false; }
+  void note_shadow(bool by_mov_ss) { shadow_is_mov_ss_ = by_mov_ss; }
   // Does this processor, or another one of its group, have translated code there?
   bool holds_code(uint64_t ram_address) const { return group_->holds_code(ram_address); }
   bool holds_own_code(uint64_t ram_address) const {

@@ -224,10 +224,13 @@ bool LogicalProcessor::execute_invalidation(const Trap& trap) {
     conclude(trap, execute_invept(type, {descriptor[0], descriptor[1]}));
     return true;
   }
-  x86::InvvpidDescriptor d;
-  static_assert(sizeof d == sizeof descriptor);
-  std::memcpy(&d, descriptor, sizeof d);
-  conclude(trap, execute_invvpid(type, d));
+  // Bits 63:16 of the descriptor are reserved. SDM vol. 3C, "INVVPID—Invalidate Translations Based
+  // on VPID".
+  const Outcome outcome =
+      descriptor[0] >> 16 != 0
+          ? fail(VmxError::invalid_operand)
+          : execute_invvpid(type, {static_cast<uint16_t>(descriptor[0]), descriptor[1]});
+  conclude(trap, outcome);
   return true;
 }
 

@@ -26,8 +26,10 @@ void mark(const char* name, uint64_t iterations, const char* where) {
 
 uint64_t address_of(const void* p) { return reinterpret_cast<uint64_t>(p); }
 
+// With a VPID where there are VPIDs, as hypervisors use it.
 bool cpuid_trip(Lab& lab, uint64_t iterations) {
-  TestVm vm(lab, {});
+  const Controls tagged{.secondary = proc2::enable_vpid};
+  TestVm vm(lab, lab.offers(tagged) ? tagged : Controls{});
   vm.set(FieldN::host_rip, address_of(metal_bench_exit));
   vm.set(FieldN::guest_rip, address_of(metal_bench_guest));
   mark("cpuid_trip", iterations, "begin");
