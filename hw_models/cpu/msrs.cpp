@@ -15,6 +15,12 @@ bool canonical(uint64_t address) {
   return top == 0 || top == -1;
 }
 
+// MSRs of the local APIC.
+constexpr bool on_board(uint32_t index) {
+  return index == m::APIC_BASE || index == m::TSC_DEADLINE ||
+         (index >= m::X2APIC_FIRST && index <= m::X2APIC_LAST);
+}
+
 // LBR, BTF, TR, BTS, BTINT, BTS_OFF_*, FREEZE_*, FREEZE_WHILE_SMM: kept, without effect.
 constexpr uint64_t kDebugctlKnown = 0xdfc3;
 
@@ -31,7 +37,7 @@ bool valid_pat(uint64_t value) {
 
 bool UnicornProcessor::read_msr(uint32_t index, uint64_t& value) {
   const EngineLayout& at = engine_layout();
-  if (config_.bus != nullptr) {
+  if (config_.bus != nullptr && on_board(index)) {
     const auto outcome = config_.bus->read_msr(index, value);
     if (outcome != SystemBus::MsrOutcome::absent) return outcome == SystemBus::MsrOutcome::done;
   }
@@ -106,7 +112,7 @@ bool UnicornProcessor::read_msr(uint32_t index, uint64_t& value) {
 
 bool UnicornProcessor::write_msr(uint32_t index, uint64_t value) {
   const EngineLayout& at = engine_layout();
-  if (config_.bus != nullptr) {
+  if (config_.bus != nullptr && on_board(index)) {
     const auto outcome = config_.bus->write_msr(index, value);
     if (outcome != SystemBus::MsrOutcome::absent) return outcome == SystemBus::MsrOutcome::done;
   }

@@ -158,6 +158,23 @@ class Processor {
   virtual const ProcessorStats& stats() const = 0;
   virtual PhysicalMemory& memory() = 0;
 
+  // The state that VM entries and exits exchange (see StateBank) may stand aside while other state
+  // is in force. Banks are numbered; each holds what was last stored in it, at first nothing useful.
+  static constexpr unsigned kBanks = 2;
+  virtual void store_bank(unsigned bank) = 0;
+  // Loads it; translations are those of the tag in force, which is selected before.
+  virtual void load_bank(unsigned bank) = 0;
+  // Shows a banked state to the getters of this class, with no effect on anything else, until
+  // look_back().
+  virtual void look_at_bank(unsigned bank) = 0;
+  virtual void look_back() = 0;
+  // What a banked state would show.
+  virtual uint64_t bank_cr0(unsigned bank) const = 0;
+  virtual uint64_t bank_efer(unsigned bank) const = 0;
+
+  // CF, PF, AF, ZF, SF, OF, all at once.
+  virtual void set_status_flags(uint64_t flags) = 0;
+
   // Whole state, for snapshots and for tests.
   virtual x86::CpuState state() = 0;
   virtual void set_state(const x86::CpuState& state) = 0;

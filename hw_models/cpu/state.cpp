@@ -137,17 +137,10 @@ uint64_t UnicornProcessor::cr(unsigned n) const {
 
 void UnicornProcessor::set_control_registers(uint64_t cr0, uint64_t cr3, uint64_t cr4,
                                              uint64_t efer) {
-  auto& own = context();
-  const bool mode_changed =
-      ((cr0 ^ own.cr0) & (x86::cr0::PG | x86::cr0::WP | x86::cr0::PE)) != 0 ||
-      ((cr4 ^ own.cr4) & (x86::cr4::PAE | x86::cr4::PSE | x86::cr4::PGE | x86::cr4::SMEP |
-                          x86::cr4::SMAP | x86::cr4::PCIDE)) != 0 ||
-      ((efer ^ own.efer) & (x86::efer::LMA | x86::efer::NXE)) != 0;
-  const bool cr3_changed = cr3 != own.cr3;
-  own.cr0 = paging_.cr0 = cr0;
-  own.cr3 = paging_.cr3 = cr3;
-  own.cr4 = paging_.cr4 = cr4;
-  own.efer = paging_.efer = efer;
+  paging_.cr0 = cr0;
+  paging_.cr3 = cr3;
+  paging_.cr4 = cr4;
+  paging_.efer = efer;
   // The engine's copies steer its helpers and translation flags only. CR0 is planted first, so
   // that the library's own long-mode transitions do not run a second time.
   engine_->cr[0] = cr0 | x86::cr0::ET;
@@ -156,14 +149,84 @@ void UnicornProcessor::set_control_registers(uint64_t cr0, uint64_t cr3, uint64_
   env64(engine_layout().efer) = efer | 0x1000;  // SVME stays on for the trap facility
   engine_->hflags |= hf::svme | hf::guest;
   recompute_hflags();
-  if (mode_changed) {
+  flush_what_paging_changes();
+}
+
+// Translations in force hold for the paging they were made under.
+void UnicornProcessor::flush_what_paging_changes() {
+  auto& own = context();
+  const PagingState& now = paging_;
+  constexpr uint64_t cr0_mode = x86::cr0::PG | x86::cr0::WP | x86::cr0::PE;
+  constexpr uint64_t cr4_mode = x86::cr4::PAE | x86::cr4::PSE | x86::cr4::PGE | x86::cr4::SMEP |
+                                x86::cr4::SMAP | x86::cr4::PCIDE;
+  constexpr uint64_t efer_mode = x86::efer::LMA | x86::efer::NXE;
+  const uint64_t mode_changed = ((now.cr0 ^ own.cr0) & cr0_mode) | ((now.cr4 ^ own.cr4) & cr4_mode) |
+                                ((now.efer ^ own.efer) & efer_mode);
+  const bool cr3_changed = now.cr3 != own.cr3;
+  own.cr0 = now.cr0;
+  own.cr3 = now.cr3;
+  own.cr4 = now.cr4;
+  own.efer = now.efer;
+  if (mode_changed != 0) {
     flush_tlb();
   } else if (cr3_changed) {
     flush_non_global();
   }
 }
 
+void UnicornProcessor::put_into(StateBank& to) const {
+  const EngineLayout& at = engine_layout();
+  std::memcpy(&to.core, &engine_->eip, sizeof to.core);
+  to.efer = env64(at.efer);
+  to.sysenter_cs = env64(at.sysenter_cs);
+  to.sysenter_esp = env64(at.sysenter_esp);
+  to.sysenter_eip = env64(at.sysenter_eip);
+  to.paging = paging_;
+  to.dr7 = dr_[7];
+  to.debugctl = debugctl_;
+  to.pending_debug = pending_debug_;
+  to.activity = activity_;
+  to.nmi_blocked = nmi_blocked_;
+  to.shadow_is_mov_ss = shadow_is_mov_ss_;
+}
+
+void UnicornProcessor::take_from(const StateBank& from) {
+  const EngineLayout& at = engine_layout();
+  const uint32_t context_bits = engine_->hflags & hf::context;
+  std::memcpy(&engine_->eip, &from.core, sizeof from.core);
+  engine_->hflags = (engine_->hflags & ~hf::context) | context_bits;
+  env64(at.efer) = from.efer;
+  env64(at.sysenter_cs) = from.sysenter_cs;
+  env64(at.sysenter_esp) = from.sysenter_esp;
+  env64(at.sysenter_eip) = from.sysenter_eip;
+  paging_ = from.paging;
+  dr_[7] = from.dr7;
+  debugctl_ = from.debugctl;
+  pending_debug_ = from.pending_debug;
+  activity_ = from.activity;
+  nmi_blocked_ = from.nmi_blocked;
+  shadow_is_mov_ss_ = from.shadow_is_mov_ss;
+}
+
+void UnicornProcessor::store_bank(unsigned bank) { put_into(banks_[bank]); }
+
+void UnicornProcessor::look_at_bank(unsigned bank) {
+  put_into(looked_from_);
+  take_from(banks_[bank]);
+}
+
+void UnicornProcessor::load_bank(unsigned bank) {
+  set_dr(7, banks_[bank].dr7);
+  take_from(banks_[bank]);
+  if (context().pdptes != paging_.pdptes) {
+    context().pdptes = paging_.pdptes;
+    flush_tlb();
+  }
+  flush_what_paging_changes();
+}
+
 void UnicornProcessor::set_dr(unsigned n, uint64_t value) {
+  if (dr_[n] == value) return;
   dr_[n] = value;
   if (n == 6) return;
   const bool were = breakpoints_.any();

@@ -26,6 +26,9 @@ struct TranslationContext {
   std::array<uint64_t, 4> pdptes{};
   std::vector<uint64_t> watched;     // RAM pages that became code while it was not in the engine
   std::vector<uint64_t> non_global;  // pages filled since the last flush that are not global
+  // The page of code that was looked at last, while its translation holds.
+  uint64_t fetch_page = ~0ull;
+  const std::byte* fetch_from = nullptr;
   // Linear pages filled as executable since the last flush of all, by a hash of their number.
   static constexpr size_t kPageSlots = 8192;
   std::bitset<kPageSlots> executable;

@@ -79,13 +79,14 @@ uint64_t UnicornProcessor::linear_rip() const {
 // is as fresh as the translation the instruction was just executed from.
 const std::byte* UnicornProcessor::code_page(uint64_t linear) {
   const uint64_t page = linear & ~(kPageSize - 1);
-  if (page == fetch_page_ && fetch_from_ != nullptr) return fetch_from_;
+  auto& own = context();
+  if (page == own.fetch_page && own.fetch_from != nullptr) return own.fetch_from;
   const WalkResult r =
       walk(memory_, monitor(), paging_, {Gva(linear), Access::fetch, cpl() == 3, false});
   if (r.outcome != WalkResult::Outcome::ok) return nullptr;
-  fetch_page_ = page;
-  fetch_from_ = memory_.at(r.hpa.align_down(kPageSize), kPageSize);
-  return fetch_from_;
+  own.fetch_page = page;
+  own.fetch_from = memory_.at(r.hpa.align_down(kPageSize), kPageSize);
+  return own.fetch_from;
 }
 
 unsigned UnicornProcessor::fetch_current(uint8_t* bytes15) {

@@ -448,7 +448,7 @@ void UnicornProcessor::watch_code_page(uint64_t page) {
 // The flushes come from hooks and from outside of a run, where our corrections see no processor.
 void UnicornProcessor::flush_tlb() {
   auto* outer = std::exchange(current_, this);
-  fetch_from_ = nullptr;
+  context().fetch_from = nullptr;
   context().non_global.clear();
   context().executable.reset();
   tlb_flush_x86_64(cpu_object_);
@@ -464,7 +464,7 @@ void UnicornProcessor::flush_non_global() {
 }
 
 void UnicornProcessor::flush_tlb_page(Gva linear) {
-  fetch_from_ = nullptr;
+  context().fetch_from = nullptr;
   auto* outer = std::exchange(current_, this);
   tlb_flush_page_x86_64(cpu_object_, linear.align_down(kPageSize).value());
   current_ = outer;
@@ -475,7 +475,6 @@ void UnicornProcessor::use_translations(const TranslationTag& tag) {
   if (context().tag == tag) return;
   contexts_->select(tag);
   engine_->hflags = (engine_->hflags & ~hf::context) | contexts_->current_number() * hf::context1;
-  fetch_from_ = nullptr;
   auto& own = context();
   if (own.stale) {
     own.stale = false;

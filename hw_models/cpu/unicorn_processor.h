@@ -24,6 +24,7 @@
 #include "hw_models/cpu/page_walk.h"
 #include "hw_models/cpu/processor.h"
 #include "hw_models/cpu/processor_group.h"
+#include "hw_models/cpu/state_bank.h"
 #include "hw_models/cpu/translation_contexts.h"
 
 namespace cupel::cpu {
@@ -109,6 +110,16 @@ class UnicornProcessor final : public Processor {
   const CpuidProfile& profile() const override { return config_.profile; }
   const ProcessorStats& stats() const override { return stats_; }
   PhysicalMemory& memory() override { return memory_; }
+  void store_bank(unsigned bank) override;
+  void load_bank(unsigned bank) override;
+  void look_at_bank(unsigned bank) override;
+  void look_back() override { take_from(looked_from_); }
+  uint64_t bank_cr0(unsigned bank) const override { return banks_[bank].paging.cr0; }
+  uint64_t bank_efer(unsigned bank) const override { return banks_[bank].paging.efer; }
+  void set_status_flags(uint64_t flags) override {
+    engine_->cc_src = flags;
+    engine_->cc_op = kCcOpEflags;
+  }
   x86::CpuState state() override;
   void set_state(const x86::CpuState& state) override;
 
@@ -225,6 +236,9 @@ class UnicornProcessor final : public Processor {
 
   // state.cpp
   void recompute_hflags();
+  void flush_what_paging_changes();
+  void put_into(StateBank& to) const;
+  void take_from(const StateBank& from);
   uint64_t tsc() { return group_->observe_tsc(host_tsc()) + tsc_adjust_; }
   unsigned cpl() const { return engine_->hflags & hf::cpl; }
   uint64_t& env64(size_t offset) const {
@@ -256,6 +270,8 @@ class UnicornProcessor final : public Processor {
 
   // Architectural state that the engine does not hold or holds only for itself.
   PagingState paging_;
+  std::array<StateBank, kBanks> banks_;
+  StateBank looked_from_;
   uint64_t cr2_ = 0, cr8_ = 0;
   bool step_completed_ = false;  // RFLAGS.TF was set when an emulated instruction completed
   std::array<uint64_t, 8> dr_{0, 0, 0, 0, 0, 0, 0xffff0ff0, 0x400};
@@ -319,8 +335,6 @@ class UnicornProcessor final : public Processor {
     PhysicalAccess refused;
   } fill_fault_;
 
-  uint64_t fetch_page_ = ~0ull;
-  const std::byte* fetch_from_ = nullptr;
   static constexpr size_t kMostTracked = 96;  // of TranslationContext::non_global, or all go
   std::optional<TranslationContexts> contexts_;
   TranslationContext& context() { return contexts_->current(); }

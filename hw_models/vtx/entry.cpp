@@ -62,6 +62,7 @@ void LogicalProcessor::decode_controls() {
   if (rules_.load_pat ? !rules_.save_pat : exit_control(exitctl::load_pat))
     rules_.reload |= group::pat;
   if (!rules_.load_debug || !rules_.save_debug) rules_.reload |= group::debug;
+  if (executed()) take_shared_registers();
   take_host_values();
 
   const uint64_t eptp = rules_.ept ? vmcs_[F::ept_pointer] : ~0ull;
@@ -120,11 +121,13 @@ Outcome LogicalProcessor::execute_entry(bool launch) {
   }
   if (controls_changed_) {
     decode_controls();
-  } else if (rules_.reload != 0 || executed()) {
+  } else if (rules_.reload != 0) {
+    if (executed()) take_shared_registers();
     take_host_values();
   }
   processor_.use_translations(tag_);
   if (flush_at_entry_) processor_.flush_tlb();
+  guest_.leave_bank();
   guest_.load(rules_);
   if (vmcs_[F::entry_msr_load_count] != 0) {
     guest_.pull_groups(group::all);

@@ -52,11 +52,11 @@ void LogicalProcessor::leave_guest() {
     if (exit_control(x86::exitctl::save_preemption_timer))
       vmcs_[F::preemption_timer_value] = remaining_timer();
   }
-  guest_.exited(rules_);
-  // The host takes the processor over: the guest's state must be out of it.
   if (executed()) {
-    guest_.pull_all();
-    guest_.vmcs_replaced();
+    host_.cr0 = processor_.cr(0);  // the bits that an exit does not change
+    guest_.exited_into_bank(rules_);
+  } else {
+    guest_.exited(rules_);
   }
   // A fault-like exit saves the RFLAGS image that delivery of the fault would have pushed.
   // SDM vol. 3C, "Saving RIP, RSP, RFLAGS, and SSP".

@@ -70,9 +70,34 @@ void GuestState::pull_control_registers() {
   if (saved_.save_efer) vmcs_[F::guest_efer] = processor_.efer();
 }
 
+void GuestState::exited_into_bank(const SwitchRules& rules) {
+  exited(rules);
+  need(group::rip | group::rsp | group::rflags | group::non_register);
+  to_load_ |= group::rsp;
+  if (rules.load_pat && rules.save_pat) {  // PAT has no place in the bank
+    need(group::pat);
+    to_load_ |= group::pat;
+  }
+  processor_.store_bank(kGuestBank);
+  banked_ = true;
+}
+
+void GuestState::leave_bank() {
+  if (banked_) processor_.load_bank(kGuestBank);
+  banked_ = false;
+}
+
 // Apart: what handlers read at nearly every exit.
 void GuestState::pull(uint32_t groups) {
   using namespace group;
+  if (banked_) {
+    banked_ = false;
+    processor_.look_at_bank(kGuestBank);
+    pull(groups);
+    processor_.look_back();
+    banked_ = true;
+    return;
+  }
   fresh_ |= groups;
   if (groups & rip) vmcs_[F::guest_rip] = processor_.rip();
   if (groups & rsp) vmcs_[F::guest_rsp] = processor_.gpr()[x86::Gpr::rsp];

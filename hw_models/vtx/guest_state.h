@@ -65,6 +65,7 @@ class GuestState {
   void vmcs_replaced() {
     fresh_ = group::all;
     to_load_ = group::all;
+    banked_ = false;
   }
   void load_again(uint32_t groups) { to_load_ |= groups; }
 
@@ -79,6 +80,12 @@ class GuestState {
     saved_ = rules;
     to_load_ |= rules.reload;
   }
+  // The same, and the guest's state stands aside for a host that the processor executes.
+  void exited_into_bank(const SwitchRules& rules);
+  // Before load(): the guest's state comes back.
+  void leave_bank();
+
+  static constexpr unsigned kGuestBank = 0, kHostBank = 1;
 
  private:
   void need(uint32_t groups) {
@@ -100,6 +107,7 @@ class GuestState {
   Vmcs& vmcs_;
   uint32_t fresh_ = group::all;    // groups whose VMCS values are current
   uint32_t to_load_ = group::all;  // groups that the processor does not hold yet
+  bool banked_ = false;            // the processor's part is in kGuestBank
   SwitchRules saved_;              // rules of the exit whose state is in the processor
 };
 

@@ -97,6 +97,7 @@ Outcome LogicalProcessor::execute_vmptrld(Hpa vmcs) {
   current_ = vmcs.value();
   load_region(memory_, vmcs, vmcs_);
   guest_.vmcs_replaced();
+  host_bank_good_ = false;
   due_ = checks_.all();
   controls_changed_ = true;
   return Outcome::succeed;
@@ -173,6 +174,7 @@ Outcome LogicalProcessor::execute_vmwrite(uint32_t encoding, uint64_t value) {
   }
   if (high) value = (vmcs_[info.index] & 0xffffffff) | value << 32;
   if (info.type == x86::FieldType::control) written(info.index);
+  if (info.type == x86::FieldType::host_state) host_bank_good_ = false;
   vmcs_[info.index] = value;
   due_ |= checks_.reading(info.index);
   return Outcome::succeed;
@@ -188,6 +190,7 @@ void LogicalProcessor::written(F field) {
     case F::exit_controls:
     case F::entry_controls:
       guest_.pull_all();
+      host_bank_good_ = false;
       guest_.load_again(group::control_registers | group::debug | group::pat | group::pdptes);
       controls_changed_ = true;
       break;

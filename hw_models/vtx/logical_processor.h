@@ -154,6 +154,8 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   void take_host_registers();
   void take_effect();
   void put_host_into_processor();
+  void build_host_state();
+  void take_shared_registers();
   void load_host_segments();
   bool blocking_by_nmi_after_exit();
 
@@ -268,6 +270,7 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   VmxAbort abort_ = VmxAbort::none;
 
   cpu::SystemBus* bus_ = nullptr;  // set: executed use
+  bool host_bank_good_ = false;  // the bank holds what the VMCS says of the host
   bool intr_ = false;
   std::function<void()> init_sink_;
   Nanoseconds slice_end_ = Nanoseconds::max();

@@ -15,9 +15,6 @@ using cpu::VmxInstruction;
 
 namespace {
 
-constexpr uint64_t kStatusFlags = x86::rflags::CF | x86::rflags::PF | x86::rflags::AF |
-                                  x86::rflags::ZF | x86::rflags::SF | x86::rflags::OF;
-
 // Operands as the VM-exit instruction-information field has them.
 x86::Gpr register1(const Trap& t) { return static_cast<x86::Gpr>(t.instruction_info >> 3 & 15); }
 x86::Gpr register2(const Trap& t) { return static_cast<x86::Gpr>(t.instruction_info >> 28 & 15); }
@@ -62,26 +59,32 @@ void LogicalProcessor::conclude(const Trap& trap, Outcome outcome) {
     default:
       break;
   }
-  uint64_t flags = processor_.rflags() & ~kStatusFlags;
-  if (outcome == Outcome::fail_invalid) flags |= x86::rflags::CF;
-  if (outcome == Outcome::fail_valid) flags |= x86::rflags::ZF;
-  processor_.set_rflags(flags);
+  processor_.set_status_flags(outcome == Outcome::fail_invalid ? x86::rflags::CF
+                              : outcome == Outcome::fail_valid ? x86::rflags::ZF
+                                                               : 0);
   processor_.complete(trap);
 }
 
 // What entries and VMXON look at.
 void LogicalProcessor::take_host_registers() {
+  constexpr uint64_t kept_by_switches = 0x7ffaffd0;  // of CR0
   const bool was_ia32e = host_.ia32e();
-  host_.cr0 = processor_.cr(0);
+  const uint64_t cr0 = processor_.cr(0);
+  if (((cr0 ^ host_.cr0) & kept_by_switches) != 0) guest_.load_again(group::control_registers);
+  host_.cr0 = cr0;
   host_.cr3 = processor_.cr(3);
   host_.cr4 = processor_.cr(4);
   host_.efer = processor_.efer();
+  host_.blocking_by_mov_ss =
+      (processor_.interruptibility() & x86::interruptibility::mov_ss) != 0;
+  if (host_.ia32e() != was_ia32e) due_ = checks_.all();
+}
+
+// What the guest gets where the entry controls load nothing.
+void LogicalProcessor::take_shared_registers() {
   host_.dr7 = processor_.dr(7);
   (void)processor_.read_msr(x86::msr::PAT, host_.pat);
   (void)processor_.read_msr(x86::msr::DEBUGCTL, host_.debugctl);
-  (void)processor_.read_msr(x86::msr::FEATURE_CONTROL, host_.feature_control);
-  host_.blocking_by_mov_ss = (processor_.interruptibility() & x86::interruptibility::mov_ss) != 0;
-  if (host_.ia32e() != was_ia32e) due_ = checks_.all();
 }
 
 bool LogicalProcessor::on_root_trap(Trap& trap) {
@@ -158,6 +161,7 @@ bool LogicalProcessor::execute_pointer_operand(const Trap& trap) {
   }
   if (trap.vmx == VmxInstruction::vmxon) {
     take_host_registers();
+    (void)processor_.read_msr(x86::msr::FEATURE_CONTROL, host_.feature_control);
     // The conditions on the processor's state come before the operand.
     if (!vmx_root_ && !vmxon_permitted()) return fault(x86::kGP);
   }
@@ -283,26 +287,39 @@ void LogicalProcessor::load_host_segments() {
 // host_ holds what the exit loads; here it goes into the processor that has been the guest.
 // SDM vol. 3C, "Loading Host State".
 void LogicalProcessor::put_host_into_processor() {
+  constexpr unsigned bank = GuestState::kHostBank;
+  const uint32_t nmi = blocking_by_nmi_after_exit() ? x86::interruptibility::nmi : 0;
+  processor_.use_translations({});
+  if (flush_at_entry_) processor_.flush_tlb();  // VPID 0 is the host's too
+  if (host_bank_good_ && processor_.bank_cr0(bank) == host_.cr0 &&
+      processor_.bank_efer(bank) == host_.efer) {
+    processor_.load_bank(bank);
+  } else {
+    build_host_state();
+    processor_.store_bank(bank);
+    host_bank_good_ = true;
+  }
+  if (exit_control(x86::exitctl::load_pat)) (void)processor_.write_msr(x86::msr::PAT, host_.pat);
+  processor_.gpr()[x86::Gpr::rsp] = vmcs_[F::host_rsp];
+  if (nmi != 0) processor_.set_interruptibility(nmi);
+  watch_windows();
+  if (slice_end_ != Nanoseconds::max() || deadline_set_) arm_deadline();
+}
+
+void LogicalProcessor::build_host_state() {
   namespace msr = x86::msr;
   processor_.set_activity(x86::Activity::active);
   processor_.set_rflags(x86::rflags::fixed1);
-  processor_.use_translations({});
-  if (flush_at_entry_) processor_.flush_tlb();  // VPID 0 is the host's too
   processor_.set_control_registers(host_.cr0, host_.cr3, host_.cr4, host_.efer);
   load_host_segments();
   processor_.set_rip(vmcs_[F::host_rip]);
-  processor_.gpr()[x86::Gpr::rsp] = vmcs_[F::host_rsp];
   processor_.set_dr(7, 0x400);
   (void)processor_.write_msr(msr::DEBUGCTL, 0);
   (void)processor_.write_msr(msr::SYSENTER_CS, host_.sysenter_cs);
   (void)processor_.write_msr(msr::SYSENTER_ESP, host_.sysenter_esp);
   (void)processor_.write_msr(msr::SYSENTER_EIP, host_.sysenter_eip);
-  if (exit_control(x86::exitctl::load_pat)) (void)processor_.write_msr(msr::PAT, host_.pat);
   processor_.set_pending_debug(0);
-  const uint32_t nmi = blocking_by_nmi_after_exit() ? x86::interruptibility::nmi : 0;
-  processor_.set_interruptibility(nmi);
-  watch_windows();
-  arm_deadline();
+  processor_.set_interruptibility(0);
 }
 
 // SDM vol. 3C, "Updating Non-Register State".

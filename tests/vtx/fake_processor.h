@@ -68,6 +68,16 @@ class FakeProcessor final : public cpu::Processor {
     return to != nullptr;
   }
   void complete(const cpu::Trap& t) override { state_.rip += t.length; }
+  void store_bank(unsigned n) override { banks_[n] = state_; }
+  void load_bank(unsigned n) override { state_ = banks_[n]; }
+  void look_at_bank(unsigned n) override {
+    looked_from_ = state_;
+    state_ = banks_[n];
+  }
+  void look_back() override { state_ = looked_from_; }
+  uint64_t bank_cr0(unsigned n) const override { return banks_[n].cr0; }
+  uint64_t bank_efer(unsigned n) const override { return banks_[n].efer; }
+  void set_status_flags(uint64_t) override {}
   unsigned privilege_level() const override { return state_[x86::Seg::ss].dpl(); }
   bool code_is_64bit() const override { return true; }
   Park run() override {
@@ -183,7 +193,7 @@ class FakeProcessor final : public cpu::Processor {
   PhysicalMemory& memory_;
   cpu::CpuidProfile profile_;
   cpu::ProcessorStats stats_;
-  x86::CpuState state_;
+  x86::CpuState state_, looked_from_, banks_[kBanks];
   std::array<uint64_t, 4> pdptes_{};
   std::map<uint32_t, uint64_t> msrs_;
   uint32_t interruptibility_ = 0;
