@@ -22,12 +22,6 @@ Function* original(const char* name) {
 
 UnicornProcessor* running() { return UnicornProcessor::current(); }
 
-void io_exit(void* env, uint32_t port, uint32_t size, uint32_t in, void* return_to) {
-  if (note_environment(env)) return;
-  cpu_vmexit_x86_64(env, svm::io, uint64_t{port & 0xffff} << 16 | size << 4 | in,
-                    reinterpret_cast<uintptr_t>(return_to));
-}
-
 }  // namespace
 }  // namespace cupel::cpu
 
@@ -36,29 +30,6 @@ using namespace cupel::cpu;
 
 #define CUPEL_INTERPOSE extern "C" __attribute__((visibility("default")))
 #define CUPEL_RETURN_TO __builtin_return_address(0)
-
-// IN and OUT never reach the SVM I/O intercept. Ours always take it, with exact RIP.
-CUPEL_INTERPOSE void helper_outb_x86_64(void* env, uint32_t port, uint32_t) {
-  io_exit(env, port, 1, 0, CUPEL_RETURN_TO);
-}
-CUPEL_INTERPOSE void helper_outw_x86_64(void* env, uint32_t port, uint32_t) {
-  io_exit(env, port, 2, 0, CUPEL_RETURN_TO);
-}
-CUPEL_INTERPOSE void helper_outl_x86_64(void* env, uint32_t port, uint32_t) {
-  io_exit(env, port, 4, 0, CUPEL_RETURN_TO);
-}
-CUPEL_INTERPOSE uint64_t helper_inb_x86_64(void* env, uint32_t port) {
-  io_exit(env, port, 1, 1, CUPEL_RETURN_TO);
-  return 0;
-}
-CUPEL_INTERPOSE uint64_t helper_inw_x86_64(void* env, uint32_t port) {
-  io_exit(env, port, 2, 1, CUPEL_RETURN_TO);
-  return 0;
-}
-CUPEL_INTERPOSE uint64_t helper_inl_x86_64(void* env, uint32_t port) {
-  io_exit(env, port, 4, 1, CUPEL_RETURN_TO);
-  return 0;
-}
 
 // RDRAND has no intercept and would return the host's randomness: never deterministic. #UD.
 CUPEL_INTERPOSE uint64_t helper_rdrand_x86_64(void* env) {

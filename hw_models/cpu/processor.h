@@ -159,7 +159,8 @@ class Processor {
   virtual PhysicalMemory& memory() = 0;
 
   // The state that VM entries and exits exchange (see StateBank) may stand aside while other state
-  // is in force. Banks are numbered; each holds what was last stored in it, at first nothing useful.
+  // is in force. Banks are numbered; each holds what was last stored in it, at first nothing
+  // useful.
   static constexpr unsigned kBanks = 2;
   virtual void store_bank(unsigned bank) = 0;
   // Loads it; translations are those of the tag in force, which is selected before.

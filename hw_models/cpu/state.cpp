@@ -42,6 +42,10 @@ uint32_t UnicornProcessor::engine_error_code() const {
   return code;
 }
 
+void UnicornProcessor::set_engine_error_code(uint32_t value) {
+  std::memcpy(reinterpret_cast<char*>(engine_) + engine_layout().error_code, &value, 4);
+}
+
 uint64_t UnicornProcessor::rflags() {
   const auto& e = *engine_;
   const uint64_t arithmetic =
@@ -160,7 +164,8 @@ void UnicornProcessor::flush_what_paging_changes() {
   constexpr uint64_t cr4_mode = x86::cr4::PAE | x86::cr4::PSE | x86::cr4::PGE | x86::cr4::SMEP |
                                 x86::cr4::SMAP | x86::cr4::PCIDE;
   constexpr uint64_t efer_mode = x86::efer::LMA | x86::efer::NXE;
-  const uint64_t mode_changed = ((now.cr0 ^ own.cr0) & cr0_mode) | ((now.cr4 ^ own.cr4) & cr4_mode) |
+  const uint64_t mode_changed = ((now.cr0 ^ own.cr0) & cr0_mode) |
+                                ((now.cr4 ^ own.cr4) & cr4_mode) |
                                 ((now.efer ^ own.efer) & efer_mode);
   const bool cr3_changed = now.cr3 != own.cr3;
   own.cr0 = now.cr0;

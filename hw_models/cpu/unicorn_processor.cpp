@@ -241,7 +241,20 @@ void UnicornProcessor::leave() {
   vectoring_.reset();
 }
 
+void UnicornProcessor::on_direct_trap(uint32_t code, uint32_t information) {
+  ++stats_.traps;
+  set_engine_error_code(information);
+  dispatch(code);
+  settle();
+  // The loop can be left from the hook only.
+  if (quitting_) cpu_vmexit_x86_64(engine_, svm::intr, 0, 0);
+}
+
 void UnicornProcessor::on_interrupt_hook(uint32_t number) {
+  if (quitting_) {
+    uc_emu_stop(uc_);
+    return;
+  }
   ++stats_.traps;
   if (!parked_once_) {
     parked_once_ = true;

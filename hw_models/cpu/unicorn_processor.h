@@ -126,6 +126,11 @@ class UnicornProcessor final : public Processor {
   // --- called by the engine's hooks and corrections (engine_corrections.cpp) ---
   static UnicornProcessor* current() { return current_; }
   void on_interrupt_hook(uint32_t number);
+  // direct_traps.cpp: a trap inside of a block, RIP at the instruction.
+  void on_direct_trap(uint32_t code, uint32_t information);
+  bool in_trap_mode() const { return parked_once_; }
+  bool rdtsc_permitted() const { return (paging_.cr4 & x86::cr4::TSD) == 0 || cpl() == 0; }
+  void restore_rip(uintptr_t return_to) { cpu_restore_state_x86_64(cpu_object_, return_to, 1); }
   void on_block_deadline(uintptr_t return_to);
   static void* block_hook();
   BlockWatch* block_watch() { return &watch_; }
@@ -246,6 +251,7 @@ class UnicornProcessor final : public Processor {
   }
   Monitor& monitor() { return *monitor_; }
   uint32_t engine_error_code() const;
+  void set_engine_error_code(uint32_t value);
 
   // Read at every indirect jump of the guest: without a call, in the Python module too.
   [[gnu::tls_model("initial-exec")]] static thread_local UnicornProcessor* current_;

@@ -270,7 +270,7 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   VmxAbort abort_ = VmxAbort::none;
 
   cpu::SystemBus* bus_ = nullptr;  // set: executed use
-  bool host_bank_good_ = false;  // the bank holds what the VMCS says of the host
+  bool host_bank_good_ = false;    // the bank holds what the VMCS says of the host
   bool intr_ = false;
   std::function<void()> init_sink_;
   Nanoseconds slice_end_ = Nanoseconds::max();

@@ -75,8 +75,7 @@ void LogicalProcessor::take_host_registers() {
   host_.cr3 = processor_.cr(3);
   host_.cr4 = processor_.cr(4);
   host_.efer = processor_.efer();
-  host_.blocking_by_mov_ss =
-      (processor_.interruptibility() & x86::interruptibility::mov_ss) != 0;
+  host_.blocking_by_mov_ss = (processor_.interruptibility() & x86::interruptibility::mov_ss) != 0;
   if (host_.ia32e() != was_ia32e) due_ = checks_.all();
 }
 
