@@ -18,16 +18,6 @@ bool has(Bytes file, size_t at, std::string_view text) {
          std::memcmp(file.data() + at, text.data(), text.size()) == 0;
 }
 
-bool has_multiboot_header(Bytes file) {
-  // A header that asks for the impossible is a header all the same: the loader says what is wrong.
-  for (size_t at = 0; at + 12 <= std::min<size_t>(file.size(), 8192); at += 4) {
-    uint32_t words[3];
-    std::memcpy(words, file.data() + at, sizeof words);
-    if (words[0] == MultibootHeader::kMagic && words[0] + words[1] + words[2] == 0) return true;
-  }
-  return false;
-}
-
 // Empty: it has one.
 std::string why_not_pvh(Bytes file) {
   if (!is_elf(file)) return "no ELF header";

@@ -70,7 +70,8 @@ Result<std::vector<ProgramHeader>> program_headers(std::span<const std::byte> fi
         number(file, at + o.p_vaddr, o.width),      number(file, at + o.p_paddr, o.width),
         number(file, at + o.p_filesz, o.width),     number(file, at + o.p_memsz, o.width)};
     if (h.type != kLoad && h.type != kNote) continue;
-    if (h.offset > file.size() || h.file_size > file.size() - h.offset)
+    // Without bytes in the file, its place there means nothing.
+    if (h.file_size != 0 && (h.offset > file.size() || h.file_size > file.size() - h.offset))
       return bad_elf("segment " + std::to_string(i) + " lies behind the end of the file");
     if (h.type == kLoad && h.memory_size < h.file_size)
       return bad_elf("segment " + std::to_string(i) + " is larger in the file than in memory");
@@ -120,7 +121,7 @@ Result<ElfImage> parse_elf(std::span<const std::byte> file) {
   ElfImage image;
   image.entry = number(file, kEntry, (*offsets)->width);
   for (const ProgramHeader& h : *headers) {
-    const auto bytes = file.subspan(h.offset, h.file_size);
+    const auto bytes = h.file_size != 0 ? file.subspan(h.offset, h.file_size) : file.first(0);
     if (h.type == kNote) {
       if (!image.pvh_entry) image.pvh_entry = find_entry(bytes);
     } else if (h.memory_size != 0) {

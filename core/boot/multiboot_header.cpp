@@ -26,13 +26,32 @@ Failure<Error> bad(std::string what, std::string hint) {
   return fail(ErrorKind::bad_input, "Multiboot image: " + std::move(what), std::move(hint));
 }
 
-Failure<Error> none(std::optional<size_t> wrong_checksum, size_t searched) {
-  if (wrong_checksum)
-    return bad("the header at " + hex(*wrong_checksum) +
+struct Search {
+  size_t bytes = 0;  // searched
+  std::optional<size_t> at;
+  std::optional<size_t> wrong_checksum;  // the first magic number without a right one
+};
+
+Search search(std::span<const std::byte> file) {
+  Search s{.bytes = std::min(file.size(), kSearched), .at = {}, .wrong_checksum = {}};
+  for (size_t at = 0; at + kShortHeader <= s.bytes; at += 4) {
+    if (word(file, at) != MultibootHeader::kMagic) continue;
+    if (MultibootHeader::kMagic + word(file, at + 4) + word(file, at + 8) == 0) {
+      s.at = at;
+      return s;
+    }
+    if (!s.wrong_checksum) s.wrong_checksum = at;
+  }
+  return s;
+}
+
+Failure<Error> none(const Search& s) {
+  if (s.wrong_checksum)
+    return bad("the header at " + hex(*s.wrong_checksum) +
                    " has a wrong checksum: magic + flags + checksum is not 0",
                "correct the header");
   return bad("no header: the magic number 0x1badb002, 4-byte aligned, is not in the first " +
-                 std::to_string(searched) + " bytes",
+                 std::to_string(s.bytes) + " bytes",
              "put the header at the start of the image's first section");
 }
 
@@ -81,33 +100,28 @@ Result<MultibootProgram> by_elf(std::span<const std::byte> file) {
 
 }  // namespace
 
+bool has_multiboot_header(std::span<const std::byte> file) { return search(file).at.has_value(); }
+
 Result<MultibootHeader> find_multiboot_header(std::span<const std::byte> file) {
-  const auto searched = file.first(std::min(file.size(), kSearched));
-  std::optional<size_t> wrong_checksum;
-  for (size_t at = 0; at + kShortHeader <= searched.size(); at += 4) {
-    if (word(searched, at) != MultibootHeader::kMagic) continue;
-    const uint32_t flags = word(searched, at + 4);
-    if (MultibootHeader::kMagic + flags + word(searched, at + 8) != 0) {
-      if (!wrong_checksum) wrong_checksum = at;
-      continue;
-    }
-    if (const uint32_t unknown = flags & kRequirements & ~kKnown; unknown != 0)
-      return bad("it requires what this loader does not know: flags " + hex(unknown) + " at " +
-                     hex(at + 4),
-                 "only flags 0, 1, 2 and 16 exist in Multiboot 0.6.96");
-    MultibootHeader header{.offset = at, .flags = flags};
-    if ((flags & MultibootHeader::kAddresses) == 0) return header;
-    if (searched.size() - at < kLongHeader)
-      return bad("the header at " + hex(at) + " is cut off before its addresses",
-                 "keep it whole within the first 8192 bytes");
-    header.header_addr = word(searched, at + 12);
-    header.load_addr = word(searched, at + 16);
-    header.load_end_addr = word(searched, at + 20);
-    header.bss_end_addr = word(searched, at + 24);
-    header.entry_addr = word(searched, at + 28);
-    return header;
-  }
-  return none(wrong_checksum, searched.size());
+  const Search found = search(file);
+  if (!found.at) return none(found);
+  const auto searched = file.first(found.bytes);
+  const size_t at = *found.at;
+  MultibootHeader header{.offset = at, .flags = word(searched, at + 4)};
+  if (const uint32_t unknown = header.flags & kRequirements & ~kKnown; unknown != 0)
+    return bad(
+        "it requires what this loader does not know: flags " + hex(unknown) + " at " + hex(at + 4),
+        "only flags 0, 1, 2 and 16 exist in Multiboot 0.6.96");
+  if ((header.flags & MultibootHeader::kAddresses) == 0) return header;
+  if (searched.size() - at < kLongHeader)
+    return bad("the header at " + hex(at) + " is cut off before its addresses",
+               "keep it whole within the first 8192 bytes");
+  header.header_addr = word(searched, at + 12);
+  header.load_addr = word(searched, at + 16);
+  header.load_end_addr = word(searched, at + 20);
+  header.bss_end_addr = word(searched, at + 24);
+  header.entry_addr = word(searched, at + 28);
+  return header;
 }
 
 Result<MultibootProgram> multiboot_program(std::span<const std::byte> file,

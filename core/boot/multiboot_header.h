@@ -29,6 +29,9 @@ struct MultibootHeader {
 // its addresses are cut off, and for requirements (flags 0-15) other than the three above.
 Result<MultibootHeader> find_multiboot_header(std::span<const std::byte> file);
 
+// Is there a header with a right checksum? It may still ask for the impossible.
+bool has_multiboot_header(std::span<const std::byte> file);
+
 // Where the image goes and starts. Entry and segments are not yet checked against RAM.
 struct MultibootProgram {
   std::vector<ElfSegment> segments;  // not empty

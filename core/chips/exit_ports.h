@@ -1,4 +1,4 @@
-// The ports through which a guest ends itself.
+// The ports through which a guest, or a machine, ends itself.
 #pragma once
 
 #include <cstdint>

@@ -34,7 +34,7 @@ struct BoardConfig {
   uint64_t ram = 512_MiB;                  // bytes from 0 up, whole pages, 2 MiB .. 3.5 GiB
   int64_t start_epoch = 1'767'225'600;     // time of day at virtual time 0: 2026-01-01 00:00 UTC
   uint64_t tsc_hz = 1'000'000'000;         // for IA32_TSC_DEADLINE
-  uint64_t apic_timer_hz = 1'000'000'000;  // input of the local APIC timers
+  uint64_t apic_timer_hz = 1'000'000'000;  // of the local APIC timers; CPUID.15H:ECX if there
   bool x2apic = true;                      // CPUID.1:ECX[21]
   unsigned physical_bits = 46;             // MAXPHYADDR, 32..52
 };

@@ -76,10 +76,11 @@ TEST(LinuxBoot, FillsBootParams) {
   BootRig rig(64_MiB);
   Kernel kernel;
   const std::vector<std::byte> initrd(5000, std::byte{0x77});
-  ASSERT_TRUE(load_linux({kernel.bytes, initrd, "quiet"}, rig.memory).ok());
+  ASSERT_TRUE(load_linux({kernel.bytes, initrd, "quiet", Gpa(0xf0000)}, rig.memory).ok());
   const uint64_t page = 0x7000;
   EXPECT_EQ(peek<uint32_t>(rig.memory, page + 0x202), 0x53726448u);
   EXPECT_EQ(peek<uint8_t>(rig.memory, page + 0x210), 0xff);
+  EXPECT_EQ(peek<uint64_t>(rig.memory, page + 0x070), 0xf0000u) << "RSDP";
   const uint64_t at = peek<uint32_t>(rig.memory, page + 0x218);
   EXPECT_EQ(at, (64_MiB - 5000) & ~0xfffull);
   EXPECT_EQ(peek<uint32_t>(rig.memory, page + 0x21c), 5000u);

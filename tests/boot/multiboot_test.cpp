@@ -170,6 +170,15 @@ TEST(Multiboot, AWishedVideoModeIsNoRequirement) {
   EXPECT_TRUE(load_multiboot({.file = image.bytes}, rig.memory).ok());
 }
 
+TEST(Multiboot, ASegmentWithoutBytesMayLieAnywhereInTheFile) {
+  BootRig rig;
+  MultibootElf32 image;
+  image.second_segment(0x200000, 0x1000);
+  image.put(MultibootElf32::kLoad + 32 + 4, ~0u);
+  image.put(MultibootElf32::kLoad + 32 + 16, 0);
+  EXPECT_TRUE(load_multiboot({.file = image.bytes}, rig.memory).ok());
+}
+
 TEST(Multiboot, InformationMakesWayForLowSegments) {
   BootRig rig;
   MultibootElf32 image;

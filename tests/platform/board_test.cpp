@@ -252,6 +252,137 @@ TEST(Board, PciShowsHostAndIsaBridge) {
   EXPECT_EQ(config(0x1000), 0xffffffffu);
 }
 
+TEST(Board, LevelInterruptsComeAgainUntilTheirCauseIsGone) {
+  BoardRig rig(2);
+  rig.set_apic(1, 0xf0, 0x1ff);
+  rig.route(AcpiPm::kSci, 0x59, 1, 1 << 15);
+  rig.out(0x602, 1, 2);
+  rig.run(601_s);
+  EXPECT_EQ(rig.bus(1).acknowledge_interrupt(), 0x59);
+  rig.set_apic(1, 0xb0, 0);
+  EXPECT_TRUE(rig.bus(1).interrupt_pending()) << "SCI still up";
+  rig.bus(1).acknowledge_interrupt();
+  rig.out(0x600, 1, 2);
+  rig.set_apic(1, 0xb0, 0);
+  EXPECT_FALSE(rig.bus(1).interrupt_pending());
+}
+
+TEST(Board, SixteenProcessorsHearAnX2apicCluster) {
+  BoardRig rig(16);
+  for (unsigned cpu = 0; cpu < 16; ++cpu) {
+    rig.bus(cpu).write_msr(0x1b, 0xfee00c00 | (cpu == 0 ? 0x100 : 0));
+    rig.bus(cpu).write_msr(0x80f, 0x1ff);
+  }
+  rig.bus(3).write_msr(0x830, 0x1'a005ull << 32 | 0x871);
+  EXPECT_TRUE(rig.interrupts.empty()) << "cluster 1";
+  rig.bus(3).write_msr(0x830, 0xa005ull << 32 | 0x871);
+  std::vector<std::pair<unsigned, bool>> expected{{0, true}, {2, true}, {13, true}, {15, true}};
+  EXPECT_EQ(rig.interrupts, expected);
+}
+
+TEST(Board, ExtIntByMessageIsAcknowledgedAtThe8259) {
+  BoardRig rig(2);
+  rig.init_pic();
+  rig.set_apic(0, 0x350, 0x10700);  // LINT0 masked: the wire ends here
+  rig.set_apic(1, 0xf0, 0x1ff);
+  rig.route(4, 0, 1, 7 << 8);
+  rig.out(0x3fc, 8);
+  rig.out(0x3f9, 1);
+  rig.board->serial_input("a");
+  EXPECT_FALSE(rig.bus(0).interrupt_pending());
+  ASSERT_TRUE(rig.bus(1).interrupt_pending());
+  EXPECT_EQ(rig.bus(1).acknowledge_interrupt(), 0x34);
+  EXPECT_FALSE(rig.bus(1).interrupt_pending());
+}
+
+TEST(Board, InterruptSinkHearsOfALevelThatInitTook) {
+  BoardRig rig(2);
+  rig.set_apic(1, 0xf0, 0x1ff);
+  rig.set_apic(0, 0x310, 1u << 24);
+  rig.set_apic(0, 0x300, 0x40f1);
+  rig.board->init_local_apic(1);
+  EXPECT_EQ(rig.interrupts.back(), (std::pair<unsigned, bool>{1, false}));
+}
+
+TEST(Board, AnOwnerMayInitializeFromTheEventSink) {
+  BoardRig rig(2);
+  rig.board->set_event_sink([&](unsigned cpu, DeliveryMode mode, uint8_t) {
+    if (mode == DeliveryMode::init) rig.board->init_local_apic(cpu);
+  });
+  rig.set_apic(0, 0xf0, 0x1ff);
+  rig.set_apic(1, 0xf0, 0x1ff);
+  rig.set_apic(0, 0x300, 0x84500);  // all, itself too
+  EXPECT_EQ(rig.apic(0, 0xf0), 0xffu);
+  EXPECT_EQ(rig.apic(1, 0xf0), 0xffu);
+}
+
+TEST(Board, TimeMayBeSetBackBetweenProcessors) {
+  BoardRig rig(2);
+  rig.init_pic();
+  rig.start_timer(1193);
+  rig.run(1500_us);
+  const auto deadline = rig.board->next_deadline();
+  rig.clock.set(100_us);
+  rig.board->advance(rig.clock.now());
+  rig.in(0x40);
+  rig.out(0x70, 0x0c);
+  rig.in(0x71);
+  EXPECT_EQ(rig.board->next_deadline(), deadline);
+}
+
+// Whatever software does at the ports and pages of the board.
+TEST(Board, SurvivesAnyAccess) {
+  BoardRig rig(2);
+  uint64_t random = 88172645463325252;
+  const auto draw = [&] {
+    random ^= random << 13;
+    random ^= random >> 7;
+    random ^= random << 17;
+    return random;
+  };
+  constexpr uint16_t kPorts[] = {0x20,  0x21,  0x40,  0x43,  0x61,  0x70,  0x71,
+                                 0xa0,  0xa1,  0x3f8, 0x3f9, 0x3fa, 0x3fb, 0x3fc,
+                                 0x4d0, 0x510, 0x511, 0x600, 0x602, 0x604, 0x608,
+                                 0xcf8, 0xcf9, 0xcfc, 0xf4,  0x64,  0x92,  0x8900};
+  for (int i = 0; i < 200'000; ++i) {
+    cpu::SystemBus& bus = rig.bus(draw() & 1);
+    const unsigned size = 1u << (draw() % 3);
+    const uint64_t pick = draw(), value = draw() & (draw() % 3 == 0 ? ~0ull : 0xff);
+    const Hpa at((pick & 1 ? 0xfee00000 : 0xfec00000) + (pick >> 8 & 0x3f0));
+    uint64_t read = 0;
+    switch (pick >> 4 & 7) {
+      case 0:
+        bus.port_in(kPorts[pick % std::size(kPorts)], size);
+        break;
+      case 1:
+      case 2:
+        bus.port_out(kPorts[pick % std::size(kPorts)], size, static_cast<uint32_t>(value));
+        break;
+      case 3:
+        bus.read(at, 1u << (draw() % 4));
+        break;
+      case 4:
+        bus.write(at, 4, value);
+        break;
+      case 5:
+        (void)bus.write_msr(pick & 1 ? 0x1b : 0x800 + (pick >> 8 & 0x3f), value);
+        break;
+      case 6:
+        (void)bus.read_msr(0x800 + (pick >> 8 & 0x3f), read);
+        if (bus.interrupt_pending()) bus.acknowledge_interrupt();
+        break;
+      default:
+        bus.set_cr8(value & 15);
+        rig.clock.advance_to(rig.clock.now() + 777_ns);
+        rig.board->advance(rig.clock.now());
+    }
+    if (i % 10'000 == 9'999) rig.board->reset();
+    EXPECT_GT(rig.board->next_deadline(), Nanoseconds(0));
+  }
+  rig.board->reset();
+  EXPECT_EQ(rig.apic(1, 0x20), 1u << 24);
+}
+
 TEST(Board, SerialInterruptIsIrq4) {
   BoardRig rig;
   rig.init_pic();
