@@ -225,41 +225,6 @@ std::optional<uint64_t> CapabilityProfile::msr(uint32_t index) const {
   return std::nullopt;
 }
 
-CapabilityProfile server_capabilities() {
-  CapabilityProfile p;
-  p.name = "server";
-  p.revision = 0x43555031;
-  p.pin = {0x16, 0x16,
-           0x16 | pin::external_interrupt_exiting | pin::nmi_exiting | pin::virtual_nmis |
-               pin::preemption_timer};
-  p.proc = {0x0401e172, 0x04006172,
-            0x0401e172 | proc::interrupt_window | proc::tsc_offsetting | proc::hlt_exiting |
-                proc::invlpg_exiting | proc::mwait_exiting | proc::rdpmc_exiting |
-                proc::rdtsc_exiting | proc::cr3_load_exiting | proc::cr3_store_exiting |
-                proc::cr8_load_exiting | proc::cr8_store_exiting | proc::nmi_window |
-                proc::mov_dr_exiting | proc::unconditional_io | proc::io_bitmaps |
-                proc::msr_bitmaps | proc::monitor_exiting | proc::pause_exiting |
-                proc::secondary_controls};
-  p.proc2 = {0, 0,
-             proc2::enable_ept | proc2::descriptor_table_exiting | proc2::enable_rdtscp |
-                 proc2::enable_vpid | proc2::wbinvd_exiting | proc2::unrestricted_guest};
-  p.exit = {0x36dff, 0x36dfb,
-            0x36dff | exitctl::host_address_space_size | exitctl::acknowledge_interrupt |
-                exitctl::save_pat | exitctl::load_pat | exitctl::save_efer | exitctl::load_efer |
-                exitctl::save_preemption_timer};
-  p.entry = {0x11ff, 0x11fb,
-             0x11ff | entryctl::ia32e_mode_guest | entryctl::load_pat | entryctl::load_efer};
-  p.cr4_fixed1 = cr4::VME | cr4::PVI | cr4::TSD | cr4::DE | cr4::PSE | cr4::PAE | cr4::MCE |
-                 cr4::PGE | cr4::PCE | cr4::OSFXSR | cr4::OSXMMEXCPT | cr4::UMIP | cr4::VMXE |
-                 cr4::FSGSBASE | cr4::OSXSAVE | cr4::SMEP | cr4::SMAP;
-  p.ept_vpid = eptcap::execute_only | eptcap::walk_length_4 | eptcap::memory_type_uc |
-               eptcap::memory_type_wb | eptcap::page_2m | eptcap::page_1g | eptcap::invept |
-               eptcap::accessed_dirty | eptcap::invept_single | eptcap::invept_all |
-               eptcap::invvpid | eptcap::invvpid_address | eptcap::invvpid_single |
-               eptcap::invvpid_all | eptcap::invvpid_single_retain_global;
-  return p;
-}
-
 uint64_t cr4_supported(const x86::CpuidTable& cpuid) {
   const auto features = cpuid.get(1, 0);
   const auto extended = cpuid.get(7, 0);

@@ -120,8 +120,12 @@ const CheckCase kCases[] = {
        b.set(kInfo, 0x80000315);
      },
      inject<0x80000b15>},
-    {"control.injection.error_code_unexpected", inject<0x80000480>,
-     [](B b) { b.set(kInfo, 0x80000c80); }},
+    {"control.injection.error_code_unexpected",
+     [](B b) {
+       b.set(F::entry_instruction_length, 2);
+       b.set(kInfo, 0x80000480);
+     },
+     inject<0x80000c80>},
     {"control.injection.error_code_unexpected",  // real mode, whatever IA32_VMX_BASIC[56] says
      [](B b) {
        b.needs(b.profile.proc2.offers(proc2::unrestricted_guest));
