@@ -69,8 +69,9 @@ inline constexpr uint64_t VME = 1, PVI = 1 << 1, TSD = 1 << 2, DE = 1 << 3, PSE 
                           PAE = 1 << 5, MCE = 1 << 6, PGE = 1 << 7, PCE = 1 << 8, OSFXSR = 1 << 9,
                           OSXMMEXCPT = 1 << 10, UMIP = 1 << 11, LA57 = 1 << 12, VMXE = 1 << 13,
                           SMXE = 1 << 14, FSGSBASE = 1 << 16, PCIDE = 1 << 17, OSXSAVE = 1 << 18,
-                          SMEP = 1 << 20, SMAP = 1 << 21, PKE = 1 << 22, CET = 1 << 23,
-                          PKS = 1 << 24;
+                          KL = 1 << 19, SMEP = 1 << 20, SMAP = 1 << 21, PKE = 1 << 22,
+                          CET = 1 << 23, PKS = 1 << 24, UINTR = 1 << 25, LAM_SUP = 1 << 28,
+                          FRED = 1ull << 32;
 }
 namespace efer {
 inline constexpr uint64_t SCE = 1, LME = 1 << 8, LMA = 1 << 10, NXE = 1 << 11;

@@ -12,23 +12,26 @@ namespace {
 using namespace x86;
 
 // Which control word a field depends on.
-enum class Word : uint8_t { pin, proc, proc2, exit, entry, never };
+enum class Word : uint8_t { pin, proc, proc2, proc3, exit, exit2, entry, vmfunc };
 
 struct FieldCondition {
   uint32_t first, last;  // encodings, inclusive
   Word word;
-  uint32_t bits;  // any of them
+  uint64_t bits;  // any of them
 };
 
-// SDM vol. 3D, "Field Encoding in VMCS", footnotes. Fields not listed always exist.
+// SDM vol. 3D, "Field Encoding in VMCS", footnotes. Fields not listed always exist; a field listed
+// twice exists when either row holds.
 constexpr FieldCondition kConditions[] = {
     {0x0000, 0x0000, Word::proc2, proc2::enable_vpid},
     {0x0002, 0x0002, Word::pin, pin::process_posted_interrupts},
     {0x0004, 0x0004, Word::proc2, proc2::ept_violation_ve},
-    {0x0006, 0x0008, Word::never, 0},
+    {0x0006, 0x0006, Word::proc3, proc3::enable_hlat},
+    {0x0008, 0x0008, Word::proc3, proc3::ipi_virtualization},
     {0x0810, 0x0810, Word::proc2, proc2::virtual_interrupt_delivery},
     {0x0812, 0x0812, Word::proc2, proc2::enable_pml},
     {0x0814, 0x0814, Word::entry, entryctl::load_uinv},
+    {0x0814, 0x0814, Word::exit, exitctl::clear_uinv},
     {0x2004, 0x2004, Word::proc, proc::msr_bitmaps},
     {0x200e, 0x200e, Word::proc2, proc2::enable_pml},
     {0x2012, 0x2012, Word::proc, proc::tpr_shadow},
@@ -37,7 +40,7 @@ constexpr FieldCondition kConditions[] = {
     {0x2018, 0x2018, Word::proc2, proc2::enable_vmfunc},
     {0x201a, 0x201a, Word::proc2, proc2::enable_ept},
     {0x201c, 0x2022, Word::proc2, proc2::virtual_interrupt_delivery},
-    {0x2024, 0x2024, Word::proc2, proc2::enable_vmfunc},
+    {0x2024, 0x2024, Word::vmfunc, vmfunc::eptp_switching},
     {0x2026, 0x2028, Word::proc2, proc2::vmcs_shadowing},
     {0x202a, 0x202a, Word::proc2, proc2::ept_violation_ve},
     {0x202c, 0x202c, Word::proc2, proc2::enable_xsaves},
@@ -46,32 +49,70 @@ constexpr FieldCondition kConditions[] = {
     {0x2032, 0x2032, Word::proc2, proc2::tsc_scaling},
     {0x2034, 0x2034, Word::proc, proc::tertiary_controls},
     {0x2036, 0x2036, Word::proc2, proc2::enclv_exiting},
-    {0x2038, 0x203c, Word::never, 0},
+    {0x2038, 0x203a, Word::proc2, proc2::pasid_translation},
+    {0x203c, 0x203c, Word::proc3, proc3::seam_guest_physical_width},
     {0x203e, 0x203e, Word::proc2, proc2::enable_pconfig},
-    {0x2040, 0x2042, Word::never, 0},
+    {0x2040, 0x2040, Word::proc3, proc3::enable_hlat},
+    {0x2042, 0x2042, Word::proc3, proc3::ipi_virtualization},
     {0x2044, 0x2044, Word::exit, exitctl::secondary_controls},
-    {0x204a, 0x204c, Word::never, 0},
+    {0x204a, 0x204c, Word::proc3, proc3::virtualize_spec_ctrl},
+    {0x2052, 0x2052, Word::entry, entryctl::load_fred},
     {0x2400, 0x2400, Word::proc2, proc2::enable_ept},
+    {0x2402, 0x2402, Word::proc3, proc3::enable_msr_list},
+    {0x2404, 0x2404, Word::entry, entryctl::load_fred},
     {0x2804, 0x2804, Word::entry, entryctl::load_pat},
+    {0x2804, 0x2804, Word::exit, exitctl::save_pat},
     {0x2806, 0x2806, Word::entry, entryctl::load_efer},
+    {0x2806, 0x2806, Word::exit, exitctl::save_efer},
     {0x2808, 0x2808, Word::entry, entryctl::load_perf_global_ctrl},
+    {0x2808, 0x2808, Word::exit, exitctl::save_perf_global_ctrl},
     {0x280a, 0x2810, Word::proc2, proc2::enable_ept},
     {0x2812, 0x2812, Word::entry, entryctl::load_bndcfgs},
+    {0x2812, 0x2812, Word::exit, exitctl::clear_bndcfgs},
     {0x2814, 0x2814, Word::entry, entryctl::load_rtit_ctl},
+    {0x2814, 0x2814, Word::exit, exitctl::clear_rtit_ctl},
     {0x2816, 0x2816, Word::entry, entryctl::load_lbr_ctl},
+    {0x2816, 0x2816, Word::exit, exitctl::clear_lbr_ctl},
     {0x2818, 0x2818, Word::entry, entryctl::load_pkrs},
+    {0x281a, 0x2828, Word::entry, entryctl::load_fred},
+    {0x281a, 0x2828, Word::exit2, exitctl2::save_fred},
     {0x2c00, 0x2c00, Word::exit, exitctl::load_pat},
     {0x2c02, 0x2c02, Word::exit, exitctl::load_efer},
     {0x2c04, 0x2c04, Word::exit, exitctl::load_perf_global_ctrl},
     {0x2c06, 0x2c06, Word::exit, exitctl::load_pkrs},
+    {0x2c08, 0x2c16, Word::exit2, exitctl2::load_fred},
     {0x401c, 0x401c, Word::proc, proc::tpr_shadow},
     {0x401e, 0x401e, Word::proc, proc::secondary_controls},
     {0x4020, 0x4022, Word::proc2, proc2::pause_loop_exiting},
-    {0x4024, 0x4024, Word::never, 0},
+    {0x4024, 0x4024, Word::proc2, proc2::instruction_timeout},
     {0x482e, 0x482e, Word::pin, pin::preemption_timer},
     {0x6828, 0x682c, Word::entry, entryctl::load_cet},
     {0x6c18, 0x6c1c, Word::exit, exitctl::load_cet},
 };
+
+// The settings a word may have, with those of the words that activate it.
+uint64_t offered(const CapabilityProfile& p, Word word) {
+  const bool secondary = p.proc.offers(proc::secondary_controls);
+  switch (word) {
+    case Word::pin:
+      return p.pin.allowed;
+    case Word::proc:
+      return p.proc.allowed;
+    case Word::proc2:
+      return secondary ? p.proc2.allowed : 0;
+    case Word::proc3:
+      return p.proc.offers(proc::tertiary_controls) ? p.proc3 : 0;
+    case Word::exit:
+      return p.exit.allowed;
+    case Word::exit2:
+      return p.exit.offers(exitctl::secondary_controls) ? p.exit2 : 0;
+    case Word::entry:
+      return p.entry.allowed;
+    case Word::vmfunc:
+      return secondary && p.proc2.offers(proc2::enable_vmfunc) ? p.vmfunc : 0;
+  }
+  return 0;
+}
 
 constexpr uint32_t kEncodings[] = {
 #define CUPEL_VMCS_FIELD(width, name, encoding) encoding,
@@ -81,15 +122,16 @@ constexpr uint32_t kEncodings[] = {
 
 uint64_t basic_msr(const CapabilityProfile& p) {
   constexpr uint64_t region_size = 4096, write_back = 6;
-  return p.revision | region_size << 32 | write_back << 50 | 1ull << 54 /* INS/OUTS information */ |
-         1ull << 55 /* TRUE controls */ | uint64_t{p.exception_error_code_optional} << 56;
+  return p.revision | region_size << 32 | uint64_t{p.dual_monitor} << 49 | write_back << 50 |
+         1ull << 54 /* INS/OUTS information */ | 1ull << 55 /* TRUE controls */ |
+         uint64_t{p.exception_error_code_optional} << 56;
 }
 
 uint64_t misc_msr(const CapabilityProfile& p) {
   return p.preemption_timer_shift | 1ull << 5 /* exits store EFER.LMA */ |
          uint64_t{p.activity_hlt} << 6 | uint64_t{p.activity_shutdown} << 7 |
          uint64_t{p.activity_wait_for_sipi} << 8 | uint64_t{p.cr3_targets} << 16 |
-         uint64_t{p.vmwrite_any_field} << 29 | uint64_t{p.inject_zero_length} << 30;
+         uint64_t{p.vmwrite_any_field} << 29 | uint64_t{p.inject_zero_length} << 30 | p.misc_other;
 }
 
 uint64_t vmcs_enum_msr(const CapabilityProfile& p) {
@@ -103,24 +145,14 @@ uint64_t vmcs_enum_msr(const CapabilityProfile& p) {
 
 bool CapabilityProfile::has_field(uint32_t encoding) const {
   const uint32_t full = encoding & ~1u;
+  bool conditional = false;
   for (const auto& c : kConditions) {
     if (full < c.first || full > c.last) continue;
-    switch (c.word) {
-      case Word::pin:
-        return (pin.allowed & c.bits) != 0;
-      case Word::proc:
-        return (proc.allowed & c.bits) != 0;
-      case Word::proc2:
-        return (proc2.allowed & c.bits) != 0;
-      case Word::exit:
-        return (exit.allowed & c.bits) != 0;
-      case Word::entry:
-        return (entry.allowed & c.bits) != 0;
-      case Word::never:
-        return false;
-    }
+    if ((offered(*this, c.word) & c.bits) != 0) return true;
+    conditional = true;
   }
-  return std::find(std::begin(kEncodings), std::end(kEncodings), full) != std::end(kEncodings);
+  return !conditional &&
+         std::find(std::begin(kEncodings), std::end(kEncodings), full) != std::end(kEncodings);
 }
 
 bool CapabilityProfile::activity_supported(uint64_t activity) const {
@@ -178,50 +210,25 @@ std::optional<uint64_t> CapabilityProfile::msr(uint32_t index) const {
       return exit.true_msr();
     case msr::VMX_TRUE_ENTRY:
       return entry.true_msr();
+    case msr::VMX_VMFUNC:
+      if (secondary && proc2.offers(proc2::enable_vmfunc)) return vmfunc;
+      break;
+    case msr::VMX_PROCBASED3:
+      if (proc.offers(proc::tertiary_controls)) return proc3;
+      break;
+    case msr::VMX_EXIT2:
+      if (exit.offers(exitctl::secondary_controls)) return exit2;
+      break;
     default:
       break;
   }
   return std::nullopt;
 }
 
-CapabilityProfile server_capabilities() {
-  CapabilityProfile p;
-  p.name = "server";
-  p.revision = 0x43555031;
-  p.pin = {0x16, 0x16,
-           0x16 | pin::external_interrupt_exiting | pin::nmi_exiting | pin::virtual_nmis |
-               pin::preemption_timer};
-  p.proc = {0x0401e172, 0x04006172,
-            0x0401e172 | proc::interrupt_window | proc::tsc_offsetting | proc::hlt_exiting |
-                proc::invlpg_exiting | proc::mwait_exiting | proc::rdpmc_exiting |
-                proc::rdtsc_exiting | proc::cr3_load_exiting | proc::cr3_store_exiting |
-                proc::cr8_load_exiting | proc::cr8_store_exiting | proc::nmi_window |
-                proc::mov_dr_exiting | proc::unconditional_io | proc::io_bitmaps |
-                proc::msr_bitmaps | proc::monitor_exiting | proc::pause_exiting |
-                proc::secondary_controls};
-  p.proc2 = {0, 0,
-             proc2::enable_ept | proc2::descriptor_table_exiting | proc2::enable_rdtscp |
-                 proc2::enable_vpid | proc2::wbinvd_exiting | proc2::unrestricted_guest};
-  p.exit = {0x36dff, 0x36dfb,
-            0x36dff | exitctl::host_address_space_size | exitctl::acknowledge_interrupt |
-                exitctl::save_pat | exitctl::load_pat | exitctl::save_efer | exitctl::load_efer |
-                exitctl::save_preemption_timer};
-  p.entry = {0x11ff, 0x11fb,
-             0x11ff | entryctl::ia32e_mode_guest | entryctl::load_pat | entryctl::load_efer};
-  p.cr4_fixed1 = cr4::VME | cr4::PVI | cr4::TSD | cr4::DE | cr4::PSE | cr4::PAE | cr4::MCE |
-                 cr4::PGE | cr4::PCE | cr4::OSFXSR | cr4::OSXMMEXCPT | cr4::UMIP | cr4::VMXE |
-                 cr4::FSGSBASE | cr4::OSXSAVE | cr4::SMEP | cr4::SMAP;
-  p.ept_vpid = eptcap::execute_only | eptcap::walk_length_4 | eptcap::memory_type_uc |
-               eptcap::memory_type_wb | eptcap::page_2m | eptcap::page_1g | eptcap::invept |
-               eptcap::accessed_dirty | eptcap::invept_single | eptcap::invept_all |
-               eptcap::invvpid | eptcap::invvpid_address | eptcap::invvpid_single |
-               eptcap::invvpid_all | eptcap::invvpid_single_retain_global;
-  return p;
-}
-
 uint64_t cr4_supported(const x86::CpuidTable& cpuid) {
   const auto features = cpuid.get(1, 0);
   const auto extended = cpuid.get(7, 0);
+  const auto more = cpuid.get(7, 0).eax >= 1 ? cpuid.get(7, 1) : x86::CpuidLeaf{};
   struct Row {
     uint32_t reg;
     unsigned bit;
@@ -246,7 +253,14 @@ uint64_t cr4_supported(const x86::CpuidTable& cpuid) {
       {extended.ebx, 20, cr4::SMAP},
       {extended.ecx, 2, cr4::UMIP},
       {extended.ecx, 3, cr4::PKE},
+      {extended.ecx, 7, cr4::CET},
       {extended.ecx, 16, cr4::LA57},
+      {extended.ecx, 23, cr4::KL},
+      {extended.ecx, 31, cr4::PKS},
+      {extended.edx, 5, cr4::UINTR},
+      {extended.edx, 20, cr4::CET},
+      {more.eax, 17, cr4::FRED},
+      {more.eax, 26, cr4::LAM_SUP},
   };
   uint64_t supported = cr4::PCE;
   for (const auto& row : rows)

@@ -6,10 +6,13 @@
 namespace cupel::vtx {
 
 CheckTable::CheckTable() {
-  append(control_checks(), CheckStage::controls);
+  append(execution_control_checks(), CheckStage::controls);
+  append(exit_control_checks(), CheckStage::controls);
+  append(entry_control_checks(), CheckStage::controls);
   append(host_checks(), CheckStage::host);
+  append(guest_register_checks(), CheckStage::guest);
   append(guest_segment_checks(), CheckStage::guest);
-  append(guest_checks(), CheckStage::guest);
+  append(guest_state_checks(), CheckStage::guest);
 }
 
 void CheckTable::append(std::span<const CheckRow> rows, CheckStage stage) {
@@ -18,6 +21,7 @@ void CheckTable::append(std::span<const CheckRow> rows, CheckStage stage) {
     assert(n < kMaxRows);
     rows_.push_back({&row, stage});
     all_.add(n);
+    if (row.memory) memory_.add(n);
     for (const F field : row.reads)
       if (field != F::none) reading_[static_cast<size_t>(field)].add(n);
   }
@@ -26,6 +30,12 @@ void CheckTable::append(std::span<const CheckRow> rows, CheckStage stage) {
 const CheckTable& CheckTable::instance() {
   static const CheckTable table;
   return table;
+}
+
+size_t CheckTable::find(std::string_view id) const {
+  size_t n = 0;
+  while (n < rows_.size() && id != rows_[n].row->id) ++n;
+  return n;
 }
 
 void run_checks(const EntryState& state, RowSet& due, std::vector<CheckFailure>& failures) {
@@ -41,6 +51,7 @@ void run_checks(const EntryState& state, RowSet& due, std::vector<CheckFailure>&
       if (field != F::none) failure.values.push_back({field, state[field]});
     failures.push_back(std::move(failure));
   });
+  if (!failures.empty()) due |= table.reading_memory();
 }
 
 std::string describe(std::span<const CheckFailure> failures) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/physical_memory.h"
@@ -38,9 +39,20 @@ struct EntryState {
     return proc(x86::proc::secondary_controls) &&
            (vmcs[F::secondary_processor_controls] & bit) != 0;
   }
+  bool proc3(uint64_t bit) const {
+    return proc(x86::proc::tertiary_controls) && (vmcs[F::tertiary_controls] & bit) != 0;
+  }
+  bool vm_function(uint64_t bit) const {
+    return proc2(x86::proc2::enable_vmfunc) && (vmcs[F::vm_function_controls] & bit) != 0;
+  }
   bool exit(uint32_t bit) const { return (vmcs[F::exit_controls] & bit) != 0; }
+  bool exit2(uint64_t bit) const {
+    return exit(x86::exitctl::secondary_controls) && (vmcs[F::secondary_exit_controls] & bit) != 0;
+  }
   bool entry(uint32_t bit) const { return (vmcs[F::entry_controls] & bit) != 0; }
   bool unrestricted() const { return proc2(x86::proc2::unrestricted_guest); }
+  bool ept() const { return proc2(x86::proc2::enable_ept); }
+  bool host64() const { return exit(x86::exitctl::host_address_space_size); }
   bool ia32e_guest() const { return entry(x86::entryctl::ia32e_mode_guest); }
   x86::InterruptionInfo injection() const {
     return x86::InterruptionInfo::decode(static_cast<uint32_t>(vmcs[F::entry_interruption_info]));
@@ -55,9 +67,16 @@ struct EntryState {
   bool structure(uint64_t address, uint64_t size = kPageSize) const {
     return (address & (size - 1)) == 0 && physical(address);
   }
-  bool canonical(uint64_t address) const {
-    const auto high = static_cast<int64_t>(address) >> (linear_bits - 1);
+  // Bits 63:bits-1 are identical. Addresses that a register or MSR will hold are measured by the
+  // processor's linear-address width whatever CR4.LA57 is.
+  bool canonical(uint64_t address) const { return canonical(address, linear_bits); }
+  static bool canonical(uint64_t address, unsigned bits) {
+    const auto high = static_cast<int64_t>(address) >> (bits - 1);
     return high == 0 || high == -1;
+  }
+  // Bits 63:N are identical, N the linear-address width: less than canonical.
+  bool fits_linear(uint64_t address) const {
+    return linear_bits >= 64 || canonical(address, linear_bits + 1u);
   }
 };
 
@@ -84,6 +103,7 @@ struct CheckRow {
   bool (*holds)(const EntryState&);
   const char* allowed;  // what the fields may be
   uint8_t qualification = 0;
+  bool memory = false;  // reads memory as well: due at every entry
 };
 
 constexpr std::array<F, 7> fields(F a = F::none, F b = F::none, F c = F::none, F d = F::none,
@@ -91,11 +111,14 @@ constexpr std::array<F, 7> fields(F a = F::none, F b = F::none, F c = F::none, F
   return {a, b, c, d, e, f, g};
 }
 
-// The tables, each in the order of the SDM.
-std::span<const CheckRow> control_checks();
+// The tables, in the order of the SDM and each in the order of its section.
+std::span<const CheckRow> execution_control_checks();
+std::span<const CheckRow> exit_control_checks();
+std::span<const CheckRow> entry_control_checks();
 std::span<const CheckRow> host_checks();
-std::span<const CheckRow> guest_checks();          // control registers, RIP, non-register state
-std::span<const CheckRow> guest_segment_checks();  // segment registers and descriptor tables
+std::span<const CheckRow> guest_register_checks();  // control and debug registers, MSRs
+std::span<const CheckRow> guest_segment_checks();   // segment registers and descriptor tables
+std::span<const CheckRow> guest_state_checks();     // RIP, RFLAGS, SSP, non-register state, PDPTEs
 
 inline constexpr size_t kMaxRows = 320;
 
@@ -136,6 +159,10 @@ class CheckTable {
   CheckStage stage(size_t n) const { return rows_[n].stage; }
   const RowSet& reading(F field) const { return reading_[static_cast<size_t>(field)]; }
   const RowSet& all() const { return all_; }
+  // Rows that read memory: they stay due, or become due again when software may have written.
+  const RowSet& reading_memory() const { return memory_; }
+  // The row of an ID; size() when there is none.
+  size_t find(std::string_view id) const;
 
  private:
   CheckTable();
@@ -147,7 +174,7 @@ class CheckTable {
   };
   std::vector<Entry> rows_;
   std::array<RowSet, kFieldCount + 1> reading_{};
-  RowSet all_;
+  RowSet all_, memory_;
 };
 
 struct CheckFailure {
@@ -161,6 +188,8 @@ struct CheckFailure {
 };
 
 // Runs the rows in `due`, removes those that hold, and appends those that do not to `failures`.
+// When some fail, the rows that read memory stay due: the entry did not happen, and nothing else
+// would mark them before the next attempt.
 void run_checks(const EntryState& state, RowSet& due, std::vector<CheckFailure>& failures);
 
 // One paragraph a failure: ID, section, what is allowed, the fields with their values.

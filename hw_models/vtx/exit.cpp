@@ -72,7 +72,8 @@ void LogicalProcessor::leave_guest() {
   }
   vmcs_[F::entry_interruption_info] &= 0x7fffffff;
   // The rows on the link pointer and on PDPTEs in memory hold only until memory changes.
-  if (vmcs_[F::vmcs_link_pointer] != ~0ull || !rules_.ept) due_ |= memory_rows_;
+  if (vmcs_[F::vmcs_link_pointer] != ~0ull || !rules_.ept || proc(x86::proc::tpr_shadow))
+    due_ |= memory_rows_;
   if (vmcs_[F::exit_msr_store_count] != 0 && !store_guest_msrs())
     return abort_vmx(VmxAbort::saving_guest_msrs);
   load_host_state(true);

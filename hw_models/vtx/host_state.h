@@ -20,7 +20,9 @@ struct HostState {
   uint64_t sysenter_cs = 0, sysenter_esp = 0, sysenter_eip = 0;
   uint64_t fs_base = 0, gs_base = 0;
   uint64_t feature_control = 5;  // IA32_FEATURE_CONTROL: locked, VMX outside SMX enabled
+  uint64_t rtit_ctl = 0;         // IA32_RTIT_CTL: bit 0, TraceEn, is looked at
   bool blocking_by_mov_ss = false;
+  bool in_smm = false;
 
   bool ia32e() const { return (efer & x86::efer::LMA) != 0; }
 };

@@ -15,8 +15,7 @@ LogicalProcessor::LogicalProcessor(cpu::Processor& processor, CapabilityProfile 
     const uint32_t encoding = encoding_of(static_cast<F>(n));
     if (capabilities_.has_field(encoding)) fields_[lookup_slot(encoding)] = field_info(encoding);
   }
-  memory_rows_ = checks_.reading(F::vmcs_link_pointer);
-  memory_rows_ |= checks_.reading(F::guest_cr3);
+  memory_rows_ = checks_.reading_memory();
   processor_.set_monitor(this);
 }
 

@@ -12,17 +12,13 @@
 #include "core/x86/vmx_controls.h"
 #include "hw_models/vtx/logical_processor.h"
 #include "tests/vtx/fake_processor.h"
+#include "tests/vtx/good_state.h"
 
 namespace cupel::vtx::testing {
 
 using x86::VmxStatus;
 
-constexpr Hpa kVmxonRegion{0x1000}, kVmcs{0x2000}, kOtherVmcs{0x3000};
-constexpr uint64_t kIoA = 0x4000, kIoB = 0x5000, kMsrBitmap = 0x6000, kPml4 = 0x10000;
-constexpr uint64_t kMsrArea = 0x7000;
-
-// Writes a VMCS that passes every check: a 64-bit guest at CPL 0 with EPT, VPID and unrestricted
-// guest, under a 64-bit host. The region is cleared and current afterwards.
+// Writes the good state of the processor's profile. The region is cleared and current afterwards.
 void good_vmcs(LogicalProcessor& vmx, PhysicalMemory& memory, Hpa region = kVmcs);
 
 struct Rig {

@@ -1,5 +1,4 @@
-// Checks on the guest-state area except segmentation: control registers, MSRs, RIP, RFLAGS,
-// non-register state and PDPTEs.
+// Checks on the guest's RIP, RFLAGS and SSP, on its non-register state and on PDPTEs.
 #include "hw_models/vtx/entry_checks.h"
 
 namespace cupel::vtx {
@@ -8,7 +7,6 @@ namespace {
 using namespace x86;
 using S = const EntryState&;
 
-constexpr const char* kRegisters = "Checks on Guest Control Registers, Debug Registers, and MSRs";
 constexpr const char* kRip = "Checks on Guest RIP, RFLAGS, and SSP";
 constexpr const char* kState = "Checks on Guest Non-Register State";
 constexpr const char* kPdptes = "Checks on Guest Page-Directory-Pointer-Table Entries";
@@ -20,31 +18,24 @@ constexpr F kBlocking = F::guest_interruptibility_state, kActivity = F::guest_ac
 
 // Exit qualifications of VM-entry failures due to invalid guest state.
 // SDM vol. 3C, "VM-Entry Failures During or After Loading Guest State".
-constexpr uint8_t kPdpteFailure = 2, kLinkPointerFailure = 4;
+constexpr uint8_t kPdpteFailure = 2, kNmiFailure = 3, kLinkPointerFailure = 4;
 
-bool fixed(uint64_t value, uint64_t must, uint64_t may) {
-  return (value & must) == must && (value & ~may) == 0;
-}
-
-bool cr0_fixed(S s) {
-  uint64_t must = s.capabilities.cr0_fixed0;
-  if (s.unrestricted()) must &= ~(cr0::PE | cr0::PG);
-  return fixed(s[F::guest_cr0], must, s.capabilities.cr0_fixed1);
-}
-
-bool efer_lme(S s) {
-  if (!s.entry(entryctl::load_efer) || (s[F::guest_cr0] & cr0::PG) == 0) return true;
-  const uint64_t value = s[F::guest_efer];
-  return ((value & efer::LMA) != 0) == ((value & efer::LME) != 0);
-}
-
+// --- RIP ---------------------------------------------------------------------------------------
 // Low values need no look at CS.
-bool rip_width(S s) {
+bool code64(S s) { return s.ia32e_guest() && (s[F::guest_cs_access_rights] >> 13 & 1) != 0; }
+bool rip_high(S s) {
   const uint64_t rip = s[F::guest_rip];
-  if (rip >> 32 == 0) return true;
-  const bool code64 = s.ia32e_guest() && (s[F::guest_cs_access_rights] >> 13 & 1) != 0;
-  return code64 && s.canonical(rip);
+  return rip >> 32 == 0 || code64(s);
 }
+// "The guest RIP value is not required to be canonical; the value of bit N-1 may differ from that
+// of bit N."
+bool rip_linear(S s) {
+  const uint64_t rip = s[F::guest_rip];
+  return rip >> 32 == 0 || !code64(s) || s.fits_linear(rip);
+}
+
+// --- Non-register state ------------------------------------------------------------------------
+bool blocked(S s, uint64_t bits) { return (s[kBlocking] & bits) != 0; }
 
 bool activity_injection(S s) {
   const auto info = s.injection();
@@ -75,13 +66,39 @@ bool pending_bs(S s) {
   return bs == single_step;
 }
 
-bool link_pointer(S s) {
-  const uint64_t link = s[F::vmcs_link_pointer];
-  if (link == ~0ull) return true;
-  if (!s.structure(link) || link == s.current_vmcs.value()) return false;
-  const uint32_t shadow = s.proc2(proc2::vmcs_shadowing) ? 1u << 31 : 0;
-  return region_revision(s.memory, Hpa(link)) == (s.capabilities.revision | shadow);
+// Bits 63:17, 15, 13 and 11:4 but for what the processor has: 16 RTM, 11 bus-lock debugging.
+bool pending_debug_reserved(S s) {
+  const auto& f = s.capabilities.features;
+  const uint64_t defined = 0x500f | uint64_t{f.rtm} << 16 | uint64_t{f.bus_lock_debug} << 11;
+  return (s[F::guest_pending_debug_exceptions] & ~defined) == 0;
 }
+// RTM: a #DB inside a transactional region. Nothing else is pending then but bit 12.
+bool pending_rtm(S s) { return (s[F::guest_pending_debug_exceptions] >> 16 & 1) != 0; }
+bool pending_rtm_alone(S s) {
+  return !pending_rtm(s) || (s[F::guest_pending_debug_exceptions] & 0xffff) == 1 << 12;
+}
+
+// --- VMCS link pointer -------------------------------------------------------------------------
+// A link that is aligned and inside the width, so that memory can be looked at.
+bool linked(S s) {
+  return s[F::vmcs_link_pointer] != ~0ull && s.structure(s[F::vmcs_link_pointer]);
+}
+uint32_t link_word(S s) { return region_revision(s.memory, Hpa(s[F::vmcs_link_pointer])); }
+bool link_revision(S s) {
+  return !linked(s) || (link_word(s) & 0x7fffffff) == s.capabilities.revision;
+}
+bool link_shadow(S s) {
+  return !linked(s) || (link_word(s) >> 31 != 0) == s.proc2(proc2::vmcs_shadowing);
+}
+// In SMM it must differ from the executive-VMCS pointer instead, unless the entry stays in SMM.
+bool link_current(S s) {
+  if (s[F::vmcs_link_pointer] == ~0ull) return true;
+  const bool leaves_smm = s.host.in_smm && !s.entry(entryctl::entry_to_smm);
+  const uint64_t other = leaves_smm ? s[F::executive_vmcs_pointer] : s.current_vmcs.value();
+  return s[F::vmcs_link_pointer] != other;
+}
+
+// --- PDPTEs ------------------------------------------------------------------------------------
 
 bool pae_paging(S s) {
   return (s[F::guest_cr0] & cr0::PG) != 0 && (s[F::guest_cr4] & cr4::PAE) != 0 && !s.ia32e_guest();
@@ -94,11 +111,11 @@ bool pdpte_valid(S s, uint64_t entry) {
 
 template <F field>
 bool pdpte_field(S s) {
-  return !s.proc2(proc2::enable_ept) || !pae_paging(s) || pdpte_valid(s, s[field]);
+  return !s.ept() || !pae_paging(s) || pdpte_valid(s, s[field]);
 }
 
 bool pdptes_in_memory(S s) {
-  if (s.proc2(proc2::enable_ept) || !pae_paging(s)) return true;
+  if (s.ept() || !pae_paging(s)) return true;
   const Hpa table(s[F::guest_cr3] & 0xffffffe0);
   for (uint64_t n = 0; n < 4; ++n)
     if (!pdpte_valid(s, s.memory.read<uint64_t>(table + 8 * n))) return false;
@@ -106,60 +123,10 @@ bool pdptes_in_memory(S s) {
 }
 
 constexpr CheckRow kRows[] = {
-    {"guest.cr0.fixed", kRegisters, fields(F::guest_cr0, kProc, kProc2), cr0_fixed,
-     "as IA32_VMX_CR0_FIXED0/1 (486H, 487H) require; PE and PG free for an unrestricted guest"},
-    {"guest.cr0.pg_without_pe", kRegisters, fields(F::guest_cr0),
-     [](S s) { return (s[F::guest_cr0] & cr0::PG) == 0 || (s[F::guest_cr0] & cr0::PE) != 0; },
-     "PG only with PE"},
-    {"guest.cr4.fixed", kRegisters, fields(F::guest_cr4),
-     [](S s) {
-       return fixed(s[F::guest_cr4], s.capabilities.cr4_fixed0, s.capabilities.cr4_fixed1);
-     },
-     "as IA32_VMX_CR4_FIXED0/1 (488H, 489H) require"},
-    {"guest.debugctl.reserved", kRegisters, fields(kEntry, F::guest_debugctl),
-     [](S s) {
-       return !s.entry(entryctl::load_debug_controls) || (s[F::guest_debugctl] & ~0xdfc3ull) == 0;
-     },
-     "bits 63:16, 13 and 5:2 are 0 when \"load debug controls\" is 1"},
-    {"guest.ia32e.paging", kRegisters, fields(kEntry, F::guest_cr0, F::guest_cr4),
-     [](S s) {
-       return !s.ia32e_guest() ||
-              ((s[F::guest_cr0] & cr0::PG) != 0 && (s[F::guest_cr4] & cr4::PAE) != 0);
-     },
-     "\"IA-32e mode guest\" needs CR0.PG and CR4.PAE"},
-    {"guest.cr4.pcide", kRegisters, fields(kEntry, F::guest_cr4),
-     [](S s) { return s.ia32e_guest() || (s[F::guest_cr4] & cr4::PCIDE) == 0; },
-     "CR4.PCIDE needs \"IA-32e mode guest\""},
-    {"guest.cr3.width", kRegisters, fields(F::guest_cr3),
-     [](S s) { return s.physical(s[F::guest_cr3]); },
-     "bits beyond the physical-address width are 0"},
-    {"guest.dr7.high", kRegisters, fields(kEntry, F::guest_dr7),
-     [](S s) { return !s.entry(entryctl::load_debug_controls) || s[F::guest_dr7] >> 32 == 0; },
-     "bits 63:32 are 0 when \"load debug controls\" is 1"},
-    {"guest.sysenter_esp.canonical", kRegisters, fields(F::guest_sysenter_esp),
-     [](S s) { return s.canonical(s[F::guest_sysenter_esp]); }, "canonical"},
-    {"guest.sysenter_eip.canonical", kRegisters, fields(F::guest_sysenter_eip),
-     [](S s) { return s.canonical(s[F::guest_sysenter_eip]); }, "canonical"},
-    {"guest.pat.types", kRegisters, fields(kEntry, F::guest_pat),
-     [](S s) { return !s.entry(entryctl::load_pat) || pat_types_valid(s[F::guest_pat]); },
-     "each byte is 0, 1, 4, 5, 6 or 7 when \"load IA32_PAT\" is 1"},
-    {"guest.efer.reserved", kRegisters, fields(kEntry, F::guest_efer),
-     [](S s) {
-       constexpr uint64_t defined = efer::SCE | efer::LME | efer::LMA | efer::NXE;
-       return !s.entry(entryctl::load_efer) || (s[F::guest_efer] & ~defined) == 0;
-     },
-     "reserved bits are 0 when \"load IA32_EFER\" is 1"},
-    {"guest.efer.lma", kRegisters, fields(kEntry, F::guest_efer),
-     [](S s) {
-       return !s.entry(entryctl::load_efer) ||
-              ((s[F::guest_efer] & efer::LMA) != 0) == s.ia32e_guest();
-     },
-     "LMA equals \"IA-32e mode guest\" when \"load IA32_EFER\" is 1"},
-    {"guest.efer.lme", kRegisters, fields(kEntry, F::guest_efer, F::guest_cr0), efer_lme,
-     "LME equals LMA when CR0.PG is 1 and \"load IA32_EFER\" is 1"},
-
-    {"guest.rip", kRip, fields(F::guest_rip, F::guest_cs_access_rights, kEntry), rip_width,
-     "bits 63:32 are 0 outside 64-bit mode; canonical in it"},
+    {"guest.rip.high", kRip, fields(F::guest_rip, F::guest_cs_access_rights, kEntry), rip_high,
+     "bits 63:32 are 0 unless \"IA-32e mode guest\" and CS.L are 1"},
+    {"guest.rip.linear", kRip, fields(F::guest_rip, F::guest_cs_access_rights, kEntry), rip_linear,
+     "bits 63:N are identical in 64-bit mode, N the linear-address width"},
     {"guest.rflags.reserved", kRip, fields(F::guest_rflags),
      [](S s) { return (s[F::guest_rflags] & ~0x3f7fd7ull) == 0 && (s[F::guest_rflags] & 2) != 0; },
      "bits 63:22, 15, 5 and 3 are 0, bit 1 is 1"},
@@ -174,6 +141,12 @@ constexpr CheckRow kRows[] = {
        return !s.injects(EventType::external_interrupt) || (s[F::guest_rflags] & rflags::IF) != 0;
      },
      "IF is 1 when an external interrupt is injected"},
+    {"guest.ssp.alignment", kRip, fields(kEntry, F::guest_ssp),
+     [](S s) { return !s.entry(entryctl::load_cet) || (s[F::guest_ssp] & 3) == 0; },
+     "bits 1:0 are 0 when \"load CET state\" is 1"},
+    {"guest.ssp.linear", kRip, fields(kEntry, F::guest_ssp),
+     [](S s) { return !s.entry(entryctl::load_cet) || s.fits_linear(s[F::guest_ssp]); },
+     "bits 63:N are identical when \"load CET state\" is 1, N the linear-address width"},
 
     {"guest.activity.value", kState, fields(kActivity),
      [](S s) { return s.capabilities.activity_supported(s[kActivity]); },
@@ -189,6 +162,12 @@ constexpr CheckRow kRows[] = {
      "active when blocking by STI or by MOV SS"},
     {"guest.activity.injection", kState, fields(kActivity, kInfo), activity_injection,
      "the injected event can be taken in the activity state"},
+    {"guest.activity.smm", kState, fields(kActivity, kEntry),
+     [](S s) {
+       return !s.entry(entryctl::entry_to_smm) ||
+              s[kActivity] != static_cast<uint64_t>(Activity::wait_for_sipi);
+     },
+     "not wait-for-SIPI when \"entry to SMM\" is 1"},
     {"guest.interruptibility.reserved", kState, fields(kBlocking),
      [](S s) { return (s[kBlocking] & ~0x1full) == 0; }, "bits 31:5 are 0"},
     {"guest.interruptibility.sti_mov_ss", kState, fields(kBlocking),
@@ -210,29 +189,57 @@ constexpr CheckRow kRows[] = {
      },
      "no blocking by MOV SS when an NMI is injected"},
     {"guest.interruptibility.smi", kState, fields(kBlocking),
-     [](S s) { return (s[kBlocking] & interruptibility::smi) == 0; },
+     [](S s) { return s.host.in_smm || !blocked(s, interruptibility::smi); },
      "no blocking by SMI outside SMM"},
+    {"guest.interruptibility.entry_to_smm", kState, fields(kBlocking, kEntry),
+     [](S s) { return !s.entry(entryctl::entry_to_smm) || blocked(s, interruptibility::smi); },
+     "blocking by SMI when \"entry to SMM\" is 1"},
+    {"guest.interruptibility.nmi_sti", kState, fields(kBlocking, kInfo),
+     [](S s) {
+       return !s.capabilities.features.nmi_needs_no_sti_blocking || !s.injects(EventType::nmi) ||
+              !blocked(s, interruptibility::sti);
+     },
+     "no blocking by STI when an NMI is injected, on a processor that requires it", kNmiFailure},
     {"guest.interruptibility.virtual_nmi", kState, fields(kBlocking, kInfo, F::pin_based_controls),
      [](S s) {
        return !s.pin(pin::virtual_nmis) || !s.injects(EventType::nmi) ||
-              (s[kBlocking] & interruptibility::nmi) == 0;
+              !blocked(s, interruptibility::nmi);
      },
      "no blocking by NMI when an NMI is injected with \"virtual NMIs\""},
-    {"guest.interruptibility.enclave", kState, fields(kBlocking),
-     [](S s) { return (s[kBlocking] & interruptibility::enclave) == 0; },
-     "enclave interruption is 0 on a processor without SGX"},
+    {"guest.interruptibility.enclave_sgx", kState, fields(kBlocking),
+     [](S s) { return s.capabilities.features.sgx || !blocked(s, interruptibility::enclave); },
+     "enclave interruption (bit 4) only on a processor with SGX"},
+    {"guest.interruptibility.enclave_mov_ss", kState, fields(kBlocking),
+     [](S s) {
+       return !blocked(s, interruptibility::enclave) || !blocked(s, interruptibility::mov_ss);
+     },
+     "no blocking by MOV SS with enclave interruption (bit 4)"},
     {"guest.pending_debug.reserved", kState, fields(F::guest_pending_debug_exceptions),
-     [](S s) { return (s[F::guest_pending_debug_exceptions] & ~0x500full) == 0; },
-     "bits 63:15, 13 and 11:4 are 0 on a processor without RTM"},
+     pending_debug_reserved,
+     "bits 63:17, 15, 13 and 11:4 are 0; 16 too without RTM; 11 may be 1 with bus-lock debugging"},
     {"guest.pending_debug.bs", kState,
      fields(F::guest_pending_debug_exceptions, kBlocking, kActivity, F::guest_rflags,
             F::guest_debugctl),
      pending_bs,
      "while blocking by STI or MOV SS or in HLT: BS is 1 exactly when RFLAGS.TF is 1 and "
      "IA32_DEBUGCTL.BTF is 0"},
-    {"guest.link_pointer", kState, fields(F::vmcs_link_pointer, kProc, kProc2), link_pointer,
-     "FFFFFFFF_FFFFFFFFH, or the region of another VMCS with this processor's revision identifier",
+    {"guest.pending_debug.rtm", kState, fields(F::guest_pending_debug_exceptions),
+     pending_rtm_alone, "with RTM (bit 16), bit 12 is 1 and bits 11:0 and 15:13 are 0"},
+    {"guest.pending_debug.rtm_mov_ss", kState, fields(F::guest_pending_debug_exceptions, kBlocking),
+     [](S s) { return !pending_rtm(s) || !blocked(s, interruptibility::mov_ss); },
+     "no blocking by MOV SS with RTM (bit 16)"},
+    {"guest.link_pointer.address", kState, fields(F::vmcs_link_pointer),
+     [](S s) { return s[F::vmcs_link_pointer] == ~0ull || s.structure(s[F::vmcs_link_pointer]); },
+     "FFFFFFFF_FFFFFFFFH, or 4-KByte aligned and inside the physical-address width",
      kLinkPointerFailure},
+    {"guest.link_pointer.revision", kState, fields(F::vmcs_link_pointer), link_revision,
+     "bits 30:0 of the region's first 4 bytes are the VMCS revision identifier",
+     kLinkPointerFailure, true},
+    {"guest.link_pointer.shadow", kState, fields(F::vmcs_link_pointer, kProc, kProc2), link_shadow,
+     "bit 31 of the region's first 4 bytes equals \"VMCS shadowing\"", kLinkPointerFailure, true},
+    {"guest.link_pointer.current", kState,
+     fields(F::vmcs_link_pointer, F::executive_vmcs_pointer, kEntry), link_current,
+     "not the current VMCS (in SMM: not the executive VMCS)", kLinkPointerFailure},
 
     {"guest.pdpte0.reserved", kPdptes,
      fields(F::guest_pdpte0, F::guest_cr0, F::guest_cr4, kEntry, kProc, kProc2),
@@ -248,11 +255,12 @@ constexpr CheckRow kRows[] = {
      pdpte_field<F::guest_pdpte3>, "reserved bits are 0 in a present entry", kPdpteFailure},
     {"guest.pdptes.memory", kPdptes,
      fields(F::guest_cr3, F::guest_cr0, F::guest_cr4, kEntry, kProc, kProc2), pdptes_in_memory,
-     "reserved bits are 0 in the present entries at CR3 (PAE paging without EPT)", kPdpteFailure},
+     "reserved bits are 0 in the present entries at CR3 (PAE paging without EPT)", kPdpteFailure,
+     true},
 };
 
 }  // namespace
 
-std::span<const CheckRow> guest_checks() { return kRows; }
+std::span<const CheckRow> guest_state_checks() { return kRows; }
 
 }  // namespace cupel::vtx
