@@ -56,6 +56,9 @@ class Lab {
   Hpa region();
   void set_revision(Hpa region, uint32_t revision);
 
+  // An EPT pointer that maps the first 4 GiB one to one; built at the first call.
+  uint64_t identity_eptp();
+
   // VMXON and VMXOFF where they are needed. The VMCS stays clear and not current.
   void on();
   void off();
@@ -63,6 +66,9 @@ class Lab {
   // From the flags of the last VMX instruction and the fault it may have raised.
   Outcome outcome(x86::VmxStatus status);
   bool offers(const Controls& controls) const;
+
+ private:
+  uint64_t identity_eptp_ = 0;
 };
 
 // One VM exit as the VMCS has it.

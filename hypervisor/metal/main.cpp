@@ -25,6 +25,9 @@ bool run_tests(const Options& options, Lab& lab) {
   test_vmcs_access(tap, lab);
   test_entry_instructions(tap, lab);
   test_exits_basic(tap, lab);
+  test_exits_vmx(tap, lab);
+  test_exits_io(tap, lab);
+  test_exits_registers(tap, lab);
   return tap.finish();
 }
 

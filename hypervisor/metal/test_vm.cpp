@@ -71,6 +71,9 @@ void TestVm::write_controls() {
   set(Field32::entry_controls, controls_.entry);
   for (const Field32 field : kZeroControls) set(field, uint32_t{0});
   if ((controls_.secondary & proc2::enable_vpid) != 0) set(Field16::vpid, uint16_t{1});
+  if ((controls_.secondary & proc2::enable_ept) != 0) {
+    set(Field64::ept_pointer, lab_.identity_eptp());
+  }
   set(Field64::tsc_offset, uint64_t{0});
   set(FieldN::cr0_guest_host_mask, uint64_t{0});
   set(FieldN::cr4_guest_host_mask, uint64_t{0});

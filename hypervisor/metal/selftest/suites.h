@@ -11,5 +11,8 @@ void test_instructions_cpl3(Tap& tap, Lab& lab);
 void test_vmcs_access(Tap& tap, Lab& lab);
 void test_entry_instructions(Tap& tap, Lab& lab);
 void test_exits_basic(Tap& tap, Lab& lab);
+void test_exits_vmx(Tap& tap, Lab& lab);
+void test_exits_io(Tap& tap, Lab& lab);
+void test_exits_registers(Tap& tap, Lab& lab);
 
 }  // namespace cupel::metal
