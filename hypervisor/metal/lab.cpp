@@ -65,6 +65,10 @@ Lab::Lab(vmx::FrameAllocator& frame_allocator) : frames(frame_allocator) {
   vmxon_region = region();
   vmcs = region();
   other_vmcs = region();
+  zero_page = frame();
+  scratch_page = frame();
+  virtual_apic_page = frame();
+  apic_access_page = frame();
 }
 
 Hpa Lab::frame() {

@@ -49,6 +49,8 @@ class Lab {
   vmx::VmxCapabilities caps;
   vmx::FrameAllocator& frames;
   Hpa vmxon_region, vmcs, other_vmcs;
+  Hpa zero_page;  // stays zero
+  Hpa scratch_page, virtual_apic_page, apic_access_page;
   uint8_t physical_bits = 36, linear_bits = 48;
 
   Hpa frame();  // zeroed, or the run ends
@@ -103,12 +105,12 @@ class TestVm {
   vmx::Vmcs& vmcs() { return vmcs_; }
   Lab& lab() { return lab_; }
   const vmx::ControlSet& controls() const { return controls_; }
-  void add_entry_controls(uint32_t bits);
 
   x86::GprFile regs;
 
   // Enters at `code`, or where the guest stands; the outcome of the entry.
   Outcome launch(const void* code);
+  Outcome launch_here();
   Outcome resume();
   // After an entry that succeeded.
   ExitRecord exit();
@@ -121,6 +123,7 @@ class TestVm {
 
  private:
   void write_controls();
+  void write_conditional_controls();
   void write_host();
   void write_guest();
   bool expect(Report& report, Outcome entered, x86::ExitReason reason);

@@ -28,6 +28,10 @@ bool run_tests(const Options& options, Lab& lab) {
   test_exits_vmx(tap, lab);
   test_exits_io(tap, lab);
   test_exits_registers(tap, lab);
+  test_checks_controls(tap, lab);
+  test_checks_host(tap, lab);
+  test_checks_guest(tap, lab);
+  test_checks_segments(tap, lab);
   return tap.finish();
 }
 
