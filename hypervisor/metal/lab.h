@@ -8,6 +8,7 @@
 #include "core/x86/vmx_controls.h"
 #include "hypervisor/metal/metal_vmx.h"
 #include "hypervisor/metal/tap.h"
+#include "hypervisor/metal/trap.h"
 #include "hypervisor/vmx/capabilities.h"
 #include "hypervisor/vmx/controls.h"
 #include "hypervisor/vmx/frame_allocator.h"
@@ -114,6 +115,8 @@ class TestVm {
   Outcome resume();
   // After an entry that succeeded.
   ExitRecord exit();
+  // The last exception that a handler took while the guest ran, which shares the image's IDT.
+  const Trap& guest_trap() const { return guest_trap_; }
 
   // Enters at `code` and reports anything but an exit for `reason`.
   bool run(Report& report, const void* code, x86::ExitReason reason);
@@ -126,12 +129,14 @@ class TestVm {
   void write_conditional_controls();
   void write_host();
   void write_guest();
+  Outcome entered(x86::VmxStatus status);
   bool expect(Report& report, Outcome entered, x86::ExitReason reason);
 
   Lab& lab_;
   vmx::Vmcs vmcs_;
   vmx::ControlSet controls_;
   bool offered_ = false;
+  Trap guest_trap_;
 };
 
 // Guest code, written in the assembler's words: what comes before, the one instruction under test,

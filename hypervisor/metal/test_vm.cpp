@@ -196,12 +196,18 @@ Outcome TestVm::launch(const void* code) {
 
 Outcome TestVm::launch_here() {
   if (vmcs_.failed()) bail_out("VMWRITE fails for field ", Hex{vmcs_.failed_field()});
-  return lab_.outcome(lab_.cpu.vmlaunch(regs));
+  return entered(lab_.cpu.vmlaunch(regs));
+}
+
+// What was caught belongs to the guest when the entry succeeded, and to the entry when not.
+Outcome TestVm::entered(VmxStatus status) {
+  guest_trap_ = last_trap();
+  return status == VmxStatus::succeed ? kSucceed : lab_.outcome(status);
 }
 
 Outcome TestVm::resume() {
   if (vmcs_.failed()) bail_out("VMWRITE fails for field ", Hex{vmcs_.failed_field()});
-  return lab_.outcome(lab_.cpu.vmresume(regs));
+  return entered(lab_.cpu.vmresume(regs));
 }
 
 ExitRecord TestVm::exit() {
