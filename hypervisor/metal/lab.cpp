@@ -4,6 +4,7 @@
 #include "hypervisor/metal/console.h"
 #include "hypervisor/metal/instructions.h"
 #include "hypervisor/metal/trap.h"
+#include "hypervisor/vmx/ept_builder.h"
 
 namespace cupel::metal {
 
@@ -64,6 +65,10 @@ Lab::Lab(vmx::FrameAllocator& frame_allocator) : frames(frame_allocator) {
   vmxon_region = region();
   vmcs = region();
   other_vmcs = region();
+  zero_page = frame();
+  scratch_page = frame();
+  virtual_apic_page = frame();
+  apic_access_page = frame();
 }
 
 Hpa Lab::frame() {
@@ -80,6 +85,14 @@ Hpa Lab::region() {
 
 void Lab::set_revision(Hpa at, uint32_t revision) {
   *reinterpret_cast<volatile uint32_t*>(at.value()) = revision;
+}
+
+uint64_t Lab::identity_eptp() {
+  if (identity_eptp_ != 0) return identity_eptp_;
+  auto made = vmx::EptBuilder::create(frames, vmx::EptOptions::from(caps));
+  if (!made.ok() || !made->map(Gpa(0), Hpa(0), 4_GiB).ok()) bail_out("no frames for EPT");
+  identity_eptp_ = made->pointer();
+  return identity_eptp_;
 }
 
 void Lab::on() {

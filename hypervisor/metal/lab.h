@@ -8,6 +8,7 @@
 #include "core/x86/vmx_controls.h"
 #include "hypervisor/metal/metal_vmx.h"
 #include "hypervisor/metal/tap.h"
+#include "hypervisor/metal/trap.h"
 #include "hypervisor/vmx/capabilities.h"
 #include "hypervisor/vmx/controls.h"
 #include "hypervisor/vmx/frame_allocator.h"
@@ -49,12 +50,17 @@ class Lab {
   vmx::VmxCapabilities caps;
   vmx::FrameAllocator& frames;
   Hpa vmxon_region, vmcs, other_vmcs;
+  Hpa zero_page;  // stays zero
+  Hpa scratch_page, virtual_apic_page, apic_access_page;
   uint8_t physical_bits = 36, linear_bits = 48;
 
   Hpa frame();  // zeroed, or the run ends
   // A region with the processor's revision identifier.
   Hpa region();
   void set_revision(Hpa region, uint32_t revision);
+
+  // An EPT pointer that maps the first 4 GiB one to one; built at the first call.
+  uint64_t identity_eptp();
 
   // VMXON and VMXOFF where they are needed. The VMCS stays clear and not current.
   void on();
@@ -63,6 +69,9 @@ class Lab {
   // From the flags of the last VMX instruction and the fault it may have raised.
   Outcome outcome(x86::VmxStatus status);
   bool offers(const Controls& controls) const;
+
+ private:
+  uint64_t identity_eptp_ = 0;
 };
 
 // One VM exit as the VMCS has it.
@@ -97,15 +106,17 @@ class TestVm {
   vmx::Vmcs& vmcs() { return vmcs_; }
   Lab& lab() { return lab_; }
   const vmx::ControlSet& controls() const { return controls_; }
-  void add_entry_controls(uint32_t bits);
 
   x86::GprFile regs;
 
   // Enters at `code`, or where the guest stands; the outcome of the entry.
   Outcome launch(const void* code);
+  Outcome launch_here();
   Outcome resume();
   // After an entry that succeeded.
   ExitRecord exit();
+  // The last exception that a handler took while the guest ran, which shares the image's IDT.
+  const Trap& guest_trap() const { return guest_trap_; }
 
   // Enters at `code` and reports anything but an exit for `reason`.
   bool run(Report& report, const void* code, x86::ExitReason reason);
@@ -115,14 +126,17 @@ class TestVm {
 
  private:
   void write_controls();
+  void write_conditional_controls();
   void write_host();
   void write_guest();
+  Outcome entered(x86::VmxStatus status);
   bool expect(Report& report, Outcome entered, x86::ExitReason reason);
 
   Lab& lab_;
   vmx::Vmcs vmcs_;
   vmx::ControlSet controls_;
   bool offered_ = false;
+  Trap guest_trap_;
 };
 
 // Guest code, written in the assembler's words: what comes before, the one instruction under test,

@@ -25,6 +25,16 @@ bool run_tests(const Options& options, Lab& lab) {
   test_vmcs_access(tap, lab);
   test_entry_instructions(tap, lab);
   test_exits_basic(tap, lab);
+  test_exits_vmx(tap, lab);
+  test_exits_io(tap, lab);
+  test_exits_registers(tap, lab);
+  test_exits_exceptions(tap, lab);
+  test_injection(tap, lab);
+  test_windows(tap, lab);
+  test_checks_controls(tap, lab);
+  test_checks_host(tap, lab);
+  test_checks_guest(tap, lab);
+  test_checks_segments(tap, lab);
   return tap.finish();
 }
 

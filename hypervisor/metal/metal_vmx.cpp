@@ -23,7 +23,9 @@ VmxStatus enter(x86::GprFile& regs, bool launch) {
   clear_trap();
   const uint32_t result = metal_vmx_enter(&regs, launch ? 1 : 0);
   if (result == 0) return VmxStatus::succeed;
-  return status((result & 1) != 0, (result & 0x100) != 0);
+  // No exit took place: that is a failure, whatever the flags say.
+  return (result & 0x100) != 0 && !last_trap().taken ? VmxStatus::fail_valid
+                                                     : VmxStatus::fail_invalid;
 }
 
 }  // namespace

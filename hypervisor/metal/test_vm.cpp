@@ -70,13 +70,59 @@ void TestVm::write_controls() {
   set(Field32::exit_controls, controls_.exit);
   set(Field32::entry_controls, controls_.entry);
   for (const Field32 field : kZeroControls) set(field, uint32_t{0});
-  if ((controls_.secondary & proc2::enable_vpid) != 0) set(Field16::vpid, uint16_t{1});
+  write_conditional_controls();
   set(Field64::tsc_offset, uint64_t{0});
   set(FieldN::cr0_guest_host_mask, uint64_t{0});
   set(FieldN::cr4_guest_host_mask, uint64_t{0});
   set(FieldN::cr0_read_shadow, uint64_t{0});
   set(FieldN::cr4_read_shadow, uint64_t{0});
   set(Field64::vmcs_link_pointer, ~uint64_t{0});
+}
+
+// What the enabled controls need: zeroed pages, so that nothing exits by a bitmap.
+void TestVm::write_conditional_controls() {
+  const uint64_t zero = lab_.zero_page.value();
+  const auto primary = [&](uint32_t bit) { return (controls_.primary & bit) != 0; };
+  const auto secondary = [&](uint32_t bit) { return (controls_.secondary & bit) != 0; };
+  if (primary(proc::io_bitmaps)) {
+    set(Field64::io_bitmap_a, zero);
+    set(Field64::io_bitmap_b, zero);
+  }
+  if (primary(proc::msr_bitmaps)) set(Field64::msr_bitmap, zero);
+  if (primary(proc::tpr_shadow)) {
+    set(Field64::virtual_apic_address, lab_.virtual_apic_page.value());
+    set(Field32::tpr_threshold, uint32_t{0});
+  }
+  if (secondary(proc2::enable_vpid)) set(Field16::vpid, uint16_t{1});
+  if (secondary(proc2::enable_ept)) set(Field64::ept_pointer, lab_.identity_eptp());
+  if (secondary(proc2::virtualize_apic_accesses)) {
+    set(Field64::apic_access_address, lab_.apic_access_page.value());
+  }
+  if (secondary(proc2::virtual_interrupt_delivery)) {
+    for (const Field64 f : {Field64::eoi_exit_bitmap_0, Field64::eoi_exit_bitmap_1,
+                            Field64::eoi_exit_bitmap_2, Field64::eoi_exit_bitmap_3}) {
+      set(f, uint64_t{0});
+    }
+    set(Field16::guest_interrupt_status, uint16_t{0});
+  }
+  if (secondary(proc2::enable_vmfunc)) set(Field64::vm_function_controls, uint64_t{0});
+  if (secondary(proc2::vmcs_shadowing)) {
+    set(Field64::vmread_bitmap, zero);
+    set(Field64::vmwrite_bitmap, zero);
+  }
+  if (secondary(proc2::enable_pml)) {
+    set(Field64::pml_address, lab_.scratch_page.value());
+    set(Field16::pml_index, uint16_t{511});
+  }
+  if (secondary(proc2::ept_violation_ve)) {
+    set(Field64::ve_information_address, lab_.scratch_page.value());
+  }
+  if (secondary(proc2::enable_xsaves)) set(Field64::xss_exiting_bitmap, uint64_t{0});
+  if (secondary(proc2::encls_exiting)) set(Field64::encls_exiting_bitmap, uint64_t{0});
+  if (secondary(proc2::tsc_scaling)) set(Field64::tsc_multiplier, uint64_t{1} << 48);
+  if ((controls_.pin & pin::preemption_timer) != 0) {
+    set(Field32::preemption_timer_value, uint32_t{0});
+  }
 }
 
 void TestVm::write_host() {
@@ -145,13 +191,23 @@ void TestVm::write_guest() {
 
 Outcome TestVm::launch(const void* code) {
   set(FieldN::guest_rip, reinterpret_cast<uint64_t>(code));
+  return launch_here();
+}
+
+Outcome TestVm::launch_here() {
   if (vmcs_.failed()) bail_out("VMWRITE fails for field ", Hex{vmcs_.failed_field()});
-  return lab_.outcome(lab_.cpu.vmlaunch(regs));
+  return entered(lab_.cpu.vmlaunch(regs));
+}
+
+// What was caught belongs to the guest when the entry succeeded, and to the entry when not.
+Outcome TestVm::entered(VmxStatus status) {
+  guest_trap_ = last_trap();
+  return status == VmxStatus::succeed ? kSucceed : lab_.outcome(status);
 }
 
 Outcome TestVm::resume() {
   if (vmcs_.failed()) bail_out("VMWRITE fails for field ", Hex{vmcs_.failed_field()});
-  return lab_.outcome(lab_.cpu.vmresume(regs));
+  return entered(lab_.cpu.vmresume(regs));
 }
 
 ExitRecord TestVm::exit() {

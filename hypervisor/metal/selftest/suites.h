@@ -11,5 +11,16 @@ void test_instructions_cpl3(Tap& tap, Lab& lab);
 void test_vmcs_access(Tap& tap, Lab& lab);
 void test_entry_instructions(Tap& tap, Lab& lab);
 void test_exits_basic(Tap& tap, Lab& lab);
+void test_exits_vmx(Tap& tap, Lab& lab);
+void test_exits_io(Tap& tap, Lab& lab);
+void test_exits_registers(Tap& tap, Lab& lab);
+
+void test_exits_exceptions(Tap& tap, Lab& lab);
+void test_injection(Tap& tap, Lab& lab);
+void test_windows(Tap& tap, Lab& lab);
+void test_checks_controls(Tap& tap, Lab& lab);
+void test_checks_host(Tap& tap, Lab& lab);
+void test_checks_guest(Tap& tap, Lab& lab);
+void test_checks_segments(Tap& tap, Lab& lab);
 
 }  // namespace cupel::metal
