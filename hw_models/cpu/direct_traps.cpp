@@ -58,6 +58,18 @@ CUPEL_HANDLER cupel_direct_rdtsc(void* env) {
   return nullptr;
 }
 
+// The library's RDTSCP calls its RDTSC, from where there is no way into another block.
+CUPEL_HANDLER cupel_direct_rdtscp(void* env) {
+  static auto* next = original<void(void*)>("helper_rdtscp_x86_64");
+  auto* cpu = ready();
+  if (cpu == nullptr) {
+    next(env);
+    return nullptr;
+  }
+  if (cpu->rdtsc_permitted()) return handle(*cpu, svm::rdtscp);
+  cpu_vmexit_x86_64(env, svm::exception + x86::kGP, 0, 0);
+}
+
 CUPEL_HANDLER cupel_direct_rdmsr(void* env) {
   static auto* next = original<void(void*)>("helper_rdmsr_x86_64");
   if (auto* cpu = ready()) return handle(*cpu, svm::msr, 0);
@@ -106,6 +118,7 @@ CUPEL_HANDLER cupel_direct_io(void* env, uint32_t port, uint32_t size_and_direct
 
 CUPEL_DIRECT("helper_cpuid_x86_64", "", "cupel_direct_cpuid");
 CUPEL_DIRECT("helper_rdtsc_x86_64", "", "cupel_direct_rdtsc");
+CUPEL_DIRECT("helper_rdtscp_x86_64", "", "cupel_direct_rdtscp");
 CUPEL_DIRECT("helper_rdmsr_x86_64", "", "cupel_direct_rdmsr");
 CUPEL_DIRECT("helper_wrmsr_x86_64", "", "cupel_direct_wrmsr");
 CUPEL_DIRECT("helper_raise_exception_x86_64", "", "cupel_direct_exception");

@@ -11,7 +11,7 @@
 #include "core/boot/boot_image.h"
 #include "hw_models/platform/board.h"
 #include "hypervisor/devices/guest_cpuid.h"
-#include "hypervisor/devices/platform_msrs.h"
+#include "core/x86/platform_msrs.h"
 #include "scenarios/backend/model_seat.h"
 
 namespace cupel {
@@ -61,7 +61,7 @@ class BoardPlatform final : public vm::GuestPlatform {
   platform::Board& board_;
   cpu::SystemBus& bus_;
   x86::CpuidTable cpuid_;
-  devices::PlatformMsrs msrs_{0};
+  x86::PlatformMsrs msrs_{0};
   const bool debug_exit_;
   bool nmi_ = false;
 };
