@@ -19,7 +19,7 @@ namespace {
 alignas(4096) std::array<std::byte, 4_MiB> frame_memory;
 
 bool run_tests(const Options& options, Lab& lab) {
-  Tap tap(options.test);
+  Tap tap(options.test, options.skip);
   test_instructions(tap, lab);
   test_instructions_cpl3(tap, lab);
   test_vmcs_access(tap, lab);
@@ -31,6 +31,9 @@ bool run_tests(const Options& options, Lab& lab) {
   test_exits_exceptions(tap, lab);
   test_injection(tap, lab);
   test_windows(tap, lab);
+  test_ept(tap, lab);
+  test_apic(tap, lab);
+  test_state(tap, lab);
   test_checks_controls(tap, lab);
   test_checks_host(tap, lab);
   test_checks_guest(tap, lab);

@@ -48,6 +48,15 @@ bool parse_number(const char* at, const char* end, uint64_t& value) {
   return true;
 }
 
+template <unsigned size>
+bool copy(const char* at, const char* end, char (&to)[size]) {
+  const auto length = static_cast<unsigned>(end - at);
+  if (length == 0 || length >= size) return false;
+  for (unsigned n = 0; n < length; ++n) to[n] = at[n];
+  to[length] = '\0';
+  return true;
+}
+
 bool take(const Word& word, Options& options, const char*& bad) {
   if (word.is("bench")) {
     options.bench = true;
@@ -60,10 +69,10 @@ bool take(const Word& word, Options& options, const char*& bad) {
     return parse_number(number, word.end(), options.iterations);
   } else if (const char* pattern = word.value_of("test=")) {
     bad = "test";
-    const auto length = static_cast<unsigned>(word.end() - pattern);
-    if (length == 0 || length >= sizeof options.test) return false;
-    for (unsigned n = 0; n < length; ++n) options.test[n] = pattern[n];
-    options.test[length] = '\0';
+    return copy(pattern, word.end(), options.test);
+  } else if (const char* skipped = word.value_of("skip=")) {
+    bad = "skip";
+    return copy(skipped, word.end(), options.skip);
   }
   return true;
 }

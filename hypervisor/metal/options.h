@@ -7,6 +7,7 @@ namespace cupel::metal {
 
 struct Options {
   char test[64] = "all";  // pattern of test names with '*', or "all"
+  char skip[64] = "";     // pattern of tests to report as skipped
   bool run_tests = true;
   bool bench = false;       // "bench": benchmarks instead of tests
   bool dump = false;        // "dump": the capability MSRs instead of tests
