@@ -17,6 +17,7 @@
 #include "core/clock.h"
 #include "core/guest_memory.h"
 #include "core/net_port.h"
+#include "core/x86/cpuid.h"
 #include "hypervisor/devices/apic_pair.h"
 #include "hypervisor/devices/exit_ports.h"
 #include "hypervisor/devices/pci.h"

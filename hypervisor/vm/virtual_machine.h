@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/trace.h"
+#include "core/x86/cpuid.h"
 #include "hypervisor/devices/linux_boot.h"
 #include "hypervisor/devices/pc_platform.h"
 #include "hypervisor/devices/pvh_boot.h"
