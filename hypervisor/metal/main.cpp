@@ -6,9 +6,12 @@
 
 #include "core/x86/msr.h"
 #include "hypervisor/metal/bench.h"
+#include "hypervisor/metal/boot_info.h"
 #include "hypervisor/metal/console.h"
+#include "hypervisor/metal/guest_run.h"
 #include "hypervisor/metal/lab.h"
 #include "hypervisor/metal/options.h"
+#include "hypervisor/metal/selftest/random_states.h"
 #include "hypervisor/metal/selftest/suites.h"
 #include "hypervisor/metal/trap.h"
 
@@ -57,9 +60,10 @@ extern "C" [[noreturn]] void metal_main(uint32_t magic, uint64_t information) {
   using namespace cupel::metal;
   console_init();
   traps_init();
+  const BootInfo boot(magic, information);
   Options options;
   const char* bad = "";
-  if (!parse_options(magic, information, options, bad)) {
+  if (!parse_options(boot.command_line, options, bad)) {
     print_line("# bad value for ", bad, "=");
     leave(Exit::usage);
   }
@@ -71,6 +75,10 @@ extern "C" [[noreturn]] void metal_main(uint32_t magic, uint64_t information) {
   bool good = true;
   if (options.run_tests) good = run_tests(options, lab);
   if (options.dump) dump_capabilities(lab);
+  if (options.states != 0) {
+    good = run_random_states(lab, options.seed, options.from, options.states);
+  }
+  if (options.guest) good = run_guest(lab, boot);
   if (options.bench) good = run_benchmarks(lab, options.iterations);
   lab.off();
   leave(good ? Exit::ok : Exit::failed);

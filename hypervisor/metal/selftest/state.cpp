@@ -172,7 +172,7 @@ void msr_areas(Tap& tap, Lab& lab) {
   constexpr Row kBad[] = {
       {"fs_base", {msr::FS_BASE, 0, 0}},     {"gs_base", {msr::GS_BASE, 0, 0}},
       {"reserved_bits", {msr::LSTAR, 1, 0}}, {"not_canonical", {msr::LSTAR, 0, 1ull << 62}},
-      {"smm_monitor_ctl", {0x9b, 0, 0}},     {"bios_sign_id", {msr::BIOS_SIGN_ID, 0, 0}},
+      {"smm_monitor_ctl", {0x9b, 0, 0}},  // can be written in SMM only
       {"read_only", {msr::VMX_BASIC, 0, 0}}, {"bad_pat", {msr::PAT, 0, 2}},
   };
   for (const Row& row : kBad) {
