@@ -61,6 +61,7 @@ void parse_lines(std::string_view text, VmcsDump& dump) {
     std::string_view line = take_line(text);
     line = trimmed(line.substr(0, line.find('#')));
     if (!line.empty()) parse_line(dump, line, number);
+    if (dump.give_up(number)) return;
   }
 }
 
@@ -88,15 +89,19 @@ void parse_json(std::string_view text, VmcsDump& dump) {
     return;
   }
   for (const auto& [name, value] : all.items()) {
-    const unsigned line = line_of(text, text.find('"' + name + '"'));
+    const size_t known = dump.problems.size();
     if (value.is_number_unsigned()) {
-      put_named(dump, name, std::to_string(value.get<uint64_t>()), line);
+      put_named(dump, name, std::to_string(value.get<uint64_t>()), 0);
     } else if (value.is_string()) {
-      put_named(dump, name, trimmed(value.get_ref<const std::string&>()), line);
+      put_named(dump, name, trimmed(value.get_ref<const std::string&>()), 0);
     } else {
-      dump.problems.push_back({line, "the value of " + in_quotes(name) + " is no number",
+      dump.problems.push_back({0, "the value of " + in_quotes(name) + " is no number",
                                "write a number or a string like \"0x1F\""});
     }
+    if (dump.problems.size() == known) continue;
+    const unsigned line = line_of(text, text.find('"' + name + '"'));
+    for (size_t n = known; n < dump.problems.size(); ++n) dump.problems[n].line = line;
+    if (dump.give_up(line)) return;
   }
 }
 
@@ -119,6 +124,12 @@ void VmcsDump::put(F field, bool high, uint64_t value, unsigned line) {
          "the dump holds two VMCSs, or the line is a mistake; the last value counts"});
   vmcs.values[n] = value;
   present[n] = true;
+}
+
+bool VmcsDump::give_up(unsigned line) {
+  if (problems.size() < kMostProblems) return false;
+  problems.push_back({line, "too many problems; the rest is not read", "is this a VMCS dump?"});
+  return true;
 }
 
 std::string_view take_line(std::string_view& text) {

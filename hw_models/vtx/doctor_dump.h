@@ -17,7 +17,10 @@ struct DumpProblem {
 };
 
 // Whatever the text holds, reading it succeeds: what could not be understood is in `problems`.
+// After kMostProblems of them the rest of the text is not read.
 struct VmcsDump {
+  static constexpr size_t kMostProblems = 100;
+
   Vmcs vmcs;
   std::array<bool, kFieldCount> present{};
   std::vector<DumpProblem> problems;
@@ -25,6 +28,8 @@ struct VmcsDump {
   bool has(F f) const { return present[static_cast<size_t>(f)]; }
   // Problems: the value is wider than the field; the field was given another value before.
   void put(F field, bool high, uint64_t value, unsigned line);
+  // True when there are too many problems; says so in the last one.
+  bool give_up(unsigned line);
 };
 
 // Three forms, told apart by their looks:

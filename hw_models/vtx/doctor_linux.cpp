@@ -256,6 +256,7 @@ void parse_kernel_log(std::string_view text, VmcsDump& dump) {
       const std::string_view line = without_prefix(raw);
       if (ends_dump(area, line)) area = Area::none;
       if (area != Area::none && !is_no_field(line)) parse_pairs(dump, area, line, number);
+      if (dump.give_up(number)) return;
     }
   }
 }

@@ -194,6 +194,19 @@ TEST(Dump, OfLinuxKvmCutOffOrUnknownIsReported) {
   EXPECT_EQ(cut.problems[1].line, 3u);
 }
 
+TEST(Dump, WithoutSenseIsGivenUp) {
+  std::string lines, json = "{";
+  for (int n = 0; n < 20000; ++n) {
+    lines += "field_" + std::to_string(n) + " = 1\n";
+    json += (n == 0 ? "\"x" : ",\n\"x") + std::to_string(n) + "\": 1";
+  }
+  for (const std::string& text : {lines, json + "}"}) {
+    const VmcsDump d = parse_dump(text);
+    EXPECT_EQ(d.problems.size(), VmcsDump::kMostProblems + 1);
+    EXPECT_EQ(d.problems.back().message, "too many problems; the rest is not read");
+  }
+}
+
 TEST(Dump, AnyBytesAreSafe) {
   RandomStream random(3, "dump");
   const std::string alphabet = "= :|\n\r{}\",#x0123456789abcdefGUEST_RIP*SVI kvm_intel:\xff\x01";
