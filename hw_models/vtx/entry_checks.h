@@ -20,9 +20,21 @@
 
 namespace cupel::vtx {
 
-// What a predicate may look at. Guest-state fields are taken out of the processor on access.
+// Where guest-state fields are read: out of the processor on access, or as they stand in a VMCS
+// that no processor runs.
+class GuestFields {
+ public:
+  GuestFields() = default;
+  GuestFields(GuestState& live) : live_(&live) {}  // NOLINT: a GuestState is one of the two
+  uint64_t read(const Vmcs& vmcs, F f) const { return live_ != nullptr ? live_->read(f) : vmcs[f]; }
+
+ private:
+  GuestState* live_ = nullptr;
+};
+
+// What a predicate may look at.
 struct EntryState {
-  GuestState& guest;
+  GuestFields guest;
   const Vmcs& vmcs;
   const CapabilityProfile& capabilities;
   const HostState& host;
@@ -31,7 +43,7 @@ struct EntryState {
   uint8_t physical_bits = 40;
   uint8_t linear_bits = 48;
 
-  uint64_t operator[](F f) const { return guest.read(f); }
+  uint64_t operator[](F f) const { return guest.read(vmcs, f); }
 
   bool pin(uint32_t bit) const { return (vmcs[F::pin_based_controls] & bit) != 0; }
   bool proc(uint32_t bit) const { return (vmcs[F::primary_processor_controls] & bit) != 0; }
