@@ -266,5 +266,6 @@ def make_machine(
     memory: int,
     seed: int = 0,
     kind: str = "",
+    profile: str = "server",
 ) -> Machine:
     """Modules: file and command line. Kind: multiboot, pvh, linux; empty: recognized."""
