@@ -79,7 +79,7 @@ extern "C" [[noreturn]] void metal_main(uint32_t magic, uint64_t information) {
     good = run_random_states(lab, options.seed, options.from, options.states);
   }
   if (options.guest) good = run_guest(lab, boot);
-  if (options.bench) good = run_benchmarks(lab, options.iterations);
+  if (options.bench) good = run_benchmarks(lab, options.iterations, options.bench_name);
   lab.off();
   leave(good ? Exit::ok : Exit::failed);
 }

@@ -46,6 +46,11 @@ bool take(const Word& word, Options& options, const char*& bad) {
   if (word.is("bench")) {
     options.bench = true;
     options.run_tests = false;
+  } else if (const char* name = word.value_of("bench=")) {
+    bad = "bench";
+    options.bench = true;
+    options.run_tests = false;
+    return copy(name, word.end(), options.bench_name);
   } else if (word.is("guest")) {
     options.guest = true;
     options.run_tests = false;

@@ -9,7 +9,8 @@ struct Options {
   char test[64] = "all";  // pattern of test names with '*', or "all"
   char skip[64] = "";     // pattern of tests to report as skipped
   bool run_tests = true;
-  bool bench = false;       // "bench": benchmarks instead of tests
+  bool bench = false;  // "bench" or "bench=NAME": benchmarks instead of tests
+  char bench_name[32] = "*";
   bool dump = false;        // "dump": the capability MSRs instead of tests
   bool guest = false;       // "guest": the first module as a guest instead of tests
   uint64_t iterations = 0;  // "iterations=N" of each benchmark; 0: its default
