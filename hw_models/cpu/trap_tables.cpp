@@ -70,7 +70,7 @@ void UnicornProcessor::trap_table() {
   Trap trap;
   trap.kind = descriptor_table(i) ? TrapKind::gdtr_idtr_access : TrapKind::ldtr_tr_access;
   trap.length = i.length();
-  trap.instruction_info = (instruction_information(i) & 0x0fffffff) | identity(i);
+  trap.instruction_info = (i.vmx_information & 0x0fffffff) | identity(i);
   if (descriptor_table(i) && i.info.operand_width != 16) trap.instruction_info |= 1u << 11;
   if (const auto* memory = i.memory_operand()) {
     trap.displacement = static_cast<uint64_t>(memory->mem.disp.value);

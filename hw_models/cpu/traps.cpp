@@ -326,7 +326,7 @@ void UnicornProcessor::trap_undefined() {
       if (exits(trap)) return;
     } else if (trap.vmx != VmxInstruction::none) {
       trap.kind = TrapKind::vmx_instruction;
-      trap.instruction_info = instruction_information(i);
+      trap.instruction_info = i.vmx_information;
       if (const auto* memory = i.memory_operand()) {
         trap.displacement = static_cast<uint64_t>(memory->mem.disp.value);
         trap.address = linear_address(i);
