@@ -66,6 +66,25 @@ void UnicornProcessor::dispatch(uint32_t code) {
   }
 }
 
+void UnicornProcessor::on_direct_trap(uint32_t code, uint32_t information) {
+  ++stats_.traps;
+  set_engine_error_code(information);
+  dispatch(code);
+  settle();
+  // The loop can be left from the hook only.
+  if (quitting_) cpu_vmexit_x86_64(engine_, svm::intr, 0, 0);
+}
+
+// Every return behind a switch of stacks is mispredicted: the fewer frames, the better.
+[[gnu::flatten]] void UnicornProcessor::on_direct_cpuid() {
+  ++stats_.traps;
+  if (stepping_) [[unlikely]]
+    end_step();
+  trap_cpuid();
+  settle();
+  if (quitting_) cpu_vmexit_x86_64(engine_, svm::intr, 0, 0);
+}
+
 bool UnicornProcessor::exits(Trap& trap) {
   if (!monitored_ || !monitor().on_trap(trap)) return false;
   leave();

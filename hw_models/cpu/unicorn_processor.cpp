@@ -254,29 +254,6 @@ Processor::Park UnicornProcessor::run() {
   return park_reason_;
 }
 
-// Leaves the engine's fiber; returns when run() is called again.
-void UnicornProcessor::park(Park why) {
-  park_reason_ = why;
-  ++stats_.exits;
-  fiber_->suspend();
-  vectoring_.reset();
-}
-
-void UnicornProcessor::leave() {
-  if (park_on_exit_) return park(Park::exit);
-  ++stats_.exits;
-  vectoring_.reset();
-}
-
-void UnicornProcessor::on_direct_trap(uint32_t code, uint32_t information) {
-  ++stats_.traps;
-  set_engine_error_code(information);
-  dispatch(code);
-  settle();
-  // The loop can be left from the hook only.
-  if (quitting_) cpu_vmexit_x86_64(engine_, svm::intr, 0, 0);
-}
-
 void UnicornProcessor::on_interrupt_hook(uint32_t number) {
   if (quitting_) {
     uc_emu_stop(uc_);

@@ -133,6 +133,7 @@ class UnicornProcessor final : public Processor {
   void on_interrupt_hook(uint32_t number);
   // direct_traps.cpp: a trap inside of a block, RIP at the instruction.
   void on_direct_trap(uint32_t code, uint32_t information);
+  void on_direct_cpuid();
   bool in_trap_mode() const { return parked_once_; }
   bool rdtsc_permitted() const { return (paging_.cr4 & x86::cr4::TSD) == 0 || cpl() == 0; }
   void restore_rip(uintptr_t return_to) { cpu_restore_state_x86_64(cpu_object_, return_to, 1); }
@@ -181,8 +182,18 @@ class UnicornProcessor final : public Processor {
   Result<void> open_engine();
   void prepare_vmcb();
   void engine_loop();
-  void park(Park why);
-  void leave();  // the monitor has taken the event
+  // Leaves the engine's fiber; returns when run() is called again.
+  void park(Park why) {
+    park_reason_ = why;
+    ++stats_.exits;
+    fiber_->suspend();
+    vectoring_.reset();
+  }
+  void leave() {  // the monitor has taken the event
+    if (park_on_exit_) return park(Park::exit);
+    ++stats_.exits;
+    vectoring_.reset();
+  }
   void quit();
   void settle();
   void boundary();

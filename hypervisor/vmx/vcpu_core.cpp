@@ -26,6 +26,19 @@ VcpuCore::~VcpuCore() {
   context_.ept.release();
 }
 
+inline bool VcpuCore::enter() {
+  VcpuContext& v = context_;
+  if (v.vmcs.failed()) [[unlikely]] {
+    v.fault = vmcs_fault();
+    return false;
+  }
+  const VmxStatus status = launched_ ? v.cpu.vmresume(v.regs) : v.cpu.vmlaunch(v.regs);
+  if (status != VmxStatus::succeed) [[unlikely]] {
+    return v.note(launched_ ? VmxInstruction::vmresume : VmxInstruction::vmlaunch, status);
+  }
+  return true;
+}
+
 RunStop VcpuCore::run(Nanoseconds until) {
   VcpuContext& v = context_;
   Nanoseconds now = v.clock.now();
@@ -115,19 +128,6 @@ Fault VcpuCore::vmcs_fault() const {
   fault.number = context_.vmcs.failed_field();
   fault.code = context_.vmcs.failed_write() ? 1 : 0;
   return fault;
-}
-
-bool VcpuCore::enter() {
-  VcpuContext& v = context_;
-  if (v.vmcs.failed()) [[unlikely]] {
-    v.fault = vmcs_fault();
-    return false;
-  }
-  const VmxStatus status = launched_ ? v.cpu.vmresume(v.regs) : v.cpu.vmlaunch(v.regs);
-  if (status != VmxStatus::succeed) [[unlikely]] {
-    return v.note(launched_ ? VmxInstruction::vmresume : VmxInstruction::vmlaunch, status);
-  }
-  return true;
 }
 
 Outcome VcpuCore::dispatch() {
