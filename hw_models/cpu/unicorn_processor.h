@@ -127,6 +127,8 @@ class UnicornProcessor final : public Processor {
   }
   x86::CpuState state() override;
   void set_state(const x86::CpuState& state) override;
+  ProcessorSnapshot snapshot() override;
+  void restore(const ProcessorSnapshot& snapshot) override;
 
   // --- called by the engine's hooks and corrections (engine_corrections.cpp) ---
   static UnicornProcessor* current() { return current_; }
