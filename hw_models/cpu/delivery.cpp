@@ -105,6 +105,7 @@ void UnicornProcessor::triple_fault() {
 // Delivers `first`, or what its faults turn it into, until a handler's first instruction is next.
 void UnicornProcessor::deliver(const Event& first) {
   Event event = first;
+  iret_unblocked_nmi_ = false;
   for (;;) {
     vectoring_ = event;
     nested_.reset();

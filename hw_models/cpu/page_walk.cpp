@@ -24,7 +24,7 @@ class Walker {
     if (!paging_.paging()) {
       result_.writable = true;
       result_.executable = true;
-      return finish(Gpa(request_.linear.value()));
+      return finish(Gpa(request_.linear.value()), true, true, false);
     }
     if (!paging_.pae()) return walk32();
     if (paging_.long_mode()) return walk64(3, paging_.cr3 & bits(51, 12));
@@ -113,21 +113,23 @@ class Walker {
     result_.writable = may_write && (entry & kDirty) != 0;
     result_.executable = !no_execute && !(supervisor && user && smep);
     result_.global = (entry & kGlobal) != 0 && (paging_.cr4 & x86::cr4::PGE) != 0;
-    return finish(Gpa(physical));
+    return finish(Gpa(physical), user, writable, no_execute);
   }
 
-  WalkResult finish(Gpa gpa) {
-    const PhysicalAccess access{gpa, request_.access, false, true, request_.linear, request_.user};
+  WalkResult finish(Gpa gpa, bool user, bool writable, bool no_execute) {
+    const PhysicalAccess access{gpa,  request_.access, false,     true, request_.linear,
+                                user, writable,        no_execute};
     const PhysicalTranslation t = second_.translate(access);
     if (!t.ok) return refuse(access);
     result_.hpa = t.hpa;
     result_.writable &= t.writable;
     result_.executable &= t.executable;
+    result_.readable = t.readable;
     return result_;
   }
 
   bool read_entry(Gpa at, unsigned width, uint64_t& entry, Hpa& where) {
-    const PhysicalAccess access{at, Access::read, true, true, request_.linear, request_.user};
+    const PhysicalAccess access{at, Access::read, true, true, request_.linear};
     const PhysicalTranslation t = second_.translate(access);
     if (!t.ok) {
       refuse(access);
@@ -140,7 +142,7 @@ class Walker {
 
   bool set_bits(Gpa at, Hpa where, unsigned width, uint64_t& entry, uint64_t wanted) {
     if ((entry & wanted) == wanted) return true;
-    const PhysicalAccess access{at, Access::write, true, true, request_.linear, request_.user};
+    const PhysicalAccess access{at, Access::write, true, true, request_.linear};
     const PhysicalTranslation t = second_.translate(access);
     if (!t.ok) {
       refuse(access);
@@ -198,8 +200,7 @@ PdpteLoad load_pdptes(PhysicalMemory& memory, Monitor& second, const PagingState
   for (unsigned i = 0; i < 4; ++i) {
     PhysicalAccess access;
     access.gpa = Gpa((paging.cr3 & 0xffffffe0u) + i * 8);
-    access.linear_valid = false;
-    access.paging_structure = true;
+    access.linear_valid = false;  // and, unlike other paging structures, no write with EPT's flags
     const PhysicalTranslation t = second.translate(access);
     if (!t.ok) {
       refused = access;

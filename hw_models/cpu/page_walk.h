@@ -33,6 +33,7 @@ struct WalkResult {
   Hpa hpa;                  // ok
   bool writable = false;    // ok: a later write by the same privilege needs no new walk
   bool executable = false;  // ok: fetches may use this translation
+  bool readable = true;     // ok: so may reads
   bool global = false;      // ok: survives MOV to CR3 (leaf's G flag, with CR4.PGE)
   uint32_t error_code = 0;  // page_fault
   PhysicalAccess refused;   // physical_fault: what the second dimension denied

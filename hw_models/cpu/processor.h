@@ -107,6 +107,8 @@ class Processor {
   // Blocking by STI, MOV SS, NMI: bits of x86::interruptibility.
   virtual uint32_t interruptibility() const = 0;
   virtual void set_interruptibility(uint32_t bits) = 0;
+  // The instruction that faults is an IRET, and has ended blocking by NMI.
+  virtual bool iret_unblocked_nmi() const { return false; }
   virtual uint64_t pending_debug() const = 0;  // VMCS pending-debug-exceptions format
   virtual void set_pending_debug(uint64_t value) = 0;
   virtual x86::Activity activity() const = 0;

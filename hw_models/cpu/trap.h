@@ -101,7 +101,10 @@ struct PhysicalAccess {
   bool paging_structure = false;  // a guest paging-structure entry, not the final page
   bool linear_valid = true;
   Gva linear;
-  bool user = false;  // final page is a user page (mode-based execute control)
+  // What guest paging says of the final page; without paging it is a user page, writable and
+  // executable. Mode-based execute control and the advanced information of EPT violations look at
+  // these. SDM vol. 3C, "Exit Qualification for EPT Violations".
+  bool user = false, writable_page = true, no_execute_page = false;
 };
 
 // Where guest-physical memory lies. `page_mask` = page size - 1 of the leaf. ok = false: `fault`
@@ -111,6 +114,7 @@ struct PhysicalTranslation {
   Hpa hpa;                // of the access itself, offset included
   bool writable = false;  // may later writes go through without asking again (dirty flag set)
   bool executable = false;
+  bool readable = true;  // EPT knows pages that can be executed and not read
 };
 
 // Decides what becomes of an event. The VT-x model implements it for VMX non-root operation; the

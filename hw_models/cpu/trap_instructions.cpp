@@ -116,6 +116,11 @@ void UnicornProcessor::native_cr(Trap& trap, const Instruction& i) {
     case 0:
       if (trap.reject || !valid_cr0(trap.value)) return raise(x86::kGP, 0);
       break;
+    // Bits beyond the physical-address width are reserved in 64-bit mode.
+    case 3:
+      if (trap.value >> paging_.physical_bits != 0 && (engine_->hflags & hf::cs64) != 0)
+        return raise(x86::kGP, 0);
+      break;
     case 4:
       if (trap.reject || !valid_cr4(trap.value)) return raise(x86::kGP, 0);
       break;

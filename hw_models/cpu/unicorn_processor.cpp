@@ -236,6 +236,7 @@ void UnicornProcessor::park(Park why) {
 }
 
 void UnicornProcessor::leave() {
+  iret_unblocked_nmi_ = false;
   if (park_on_exit_) return park(Park::exit);
   ++stats_.exits;
   vectoring_.reset();
@@ -398,7 +399,7 @@ bool UnicornProcessor::on_tlb_fill(void* cpu_object, uint64_t address, unsigned 
         cpu_vmexit_x86_64(engine_, svm::exception + x86::kPF, 0, return_to);
       }
     }
-    const int protection = kReadPage | (r.writable ? kWritePage : 0) |
+    const int protection = (r.readable ? kReadPage : 0) | (r.writable ? kWritePage : 0) |
                            (request.access == Access::write ? kWritePage : 0) |
                            (r.executable ? kExecPage : 0);
     if (r.executable) own.executable.set(page_slot(page));

@@ -78,6 +78,7 @@ class UnicornProcessor final : public Processor {
   void fxrstor(const uint8_t* area512) override;
   uint32_t interruptibility() const override;
   void set_interruptibility(uint32_t bits) override;
+  bool iret_unblocked_nmi() const override { return iret_unblocked_nmi_; }
   uint64_t pending_debug() const override { return pending_debug_; }
   void set_pending_debug(uint64_t value) override { pending_debug_ = value; }
   x86::Activity activity() const override { return activity_; }
@@ -150,7 +151,10 @@ class UnicornProcessor final : public Processor {
   bool is_block(const char* code);  // or the way out of translated code?
   uint64_t blocks_dropped() const;
   void on_syscall(uint64_t length, uintptr_t return_to);
-  void on_iret_done() { nmi_blocked_ = false; }
+  // IRET ends blocking by NMI even when it faults. SDM vol. 3C, "Changes to Instruction Behavior in
+  // VMX Non-Root Operation".
+  void on_iret() { iret_unblocked_nmi_ = std::exchange(nmi_blocked_, false); }
+  void on_iret_done() { iret_unblocked_nmi_ = false; }
   void note_shadow(bool by_mov_ss) { shadow_is_mov_ss_ = by_mov_ss; }
   // Does this processor, or another one of its group, have translated code there?
   bool holds_code(uint64_t ram_address) const { return group_->holds_code(ram_address); }
@@ -286,6 +290,7 @@ class UnicornProcessor final : public Processor {
   // MSRs without effect, where the processor stands on a board.
   std::optional<x86::PlatformMsrs> platform_msrs_;
   bool nmi_blocked_ = false;
+  bool iret_unblocked_nmi_ = false;  // by the instruction under way
   bool shadow_is_mov_ss_ = false;
   uint64_t pending_debug_ = 0;
   x86::Activity activity_ = x86::Activity::active;

@@ -65,12 +65,9 @@ void LogicalProcessor::decode_controls() {
   if (executed()) take_shared_registers();
   take_host_values();
 
-  const uint64_t eptp = rules_.ept ? vmcs_[F::ept_pointer] : ~0ull;
-  const uint64_t vpid = proc2(proc2::enable_vpid) ? vmcs_[F::vpid] : 0;
-  flush_at_entry_ = vpid == 0;
-  tag_ = {static_cast<uint16_t>(vpid), rules_.ept ? eptp & ~0xfffull : cpu::TranslationTag::kNoEpt};
-  if (eptp != cached_eptp_) ept_cache_.clear();
-  cached_eptp_ = eptp;
+  tag_.vpid = proc2(proc2::enable_vpid) ? static_cast<uint16_t>(vmcs_[F::vpid]) : 0;
+  flush_at_entry_ = tag_.vpid == 0;
+  use_ept({vmcs_[F::ept_pointer], proc2(proc2::mode_based_execute)});
 }
 
 // What the guest gets from the host where the entry controls load nothing.

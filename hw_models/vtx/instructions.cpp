@@ -212,16 +212,13 @@ Outcome LogicalProcessor::execute_invept(uint64_t type, const x86::InveptDescrip
   const bool all = type == 2 && (caps & eptcap::invept_all) != 0;
   if ((!single && !all) || descriptor.reserved != 0) return fail(VmxError::invalid_operand);
   if (single) {
-    const uint64_t eptp = descriptor.eptp, memory_type = eptp & 7;
-    const bool valid = (memory_type == 0 || memory_type == 6) && (eptp >> 3 & 7) == 3 &&
-                       (eptp & 0xf80) == 0 && eptp >> physical_bits_ == 0;
-    if (!valid) return fail(VmxError::invalid_operand);
-    // Mappings are tagged with bits 51:12 of the EPTP.
-    if ((eptp ^ cached_eptp_) >> 12 == 0) ept_cache_.clear();
-    processor_.drop_translations_of_ept(eptp & ~0xfffull);
+    if (!eptp_valid(descriptor.eptp, ept_features_)) return fail(VmxError::invalid_operand);
+    const uint64_t tag = EptMode{descriptor.eptp}.tag();
+    ept_caches_.clear_tag(tag);
+    processor_.drop_translations_of_ept(tag);
     return Outcome::succeed;
   }
-  ept_cache_.clear();
+  ept_caches_.clear_all();
   processor_.drop_all_translations();
   return Outcome::succeed;
 }

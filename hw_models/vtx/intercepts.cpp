@@ -279,34 +279,6 @@ bool LogicalProcessor::on_guest_trap(Trap& trap) {
   return false;
 }
 
-// Without EPT, guest-physical addresses are physical addresses. SDM vol. 3C, "EPT Overview".
-cpu::PhysicalTranslation LogicalProcessor::translate(const cpu::PhysicalAccess& access) {
-  if ((executed() && !in_guest_) || !proc2(x86::proc2::enable_ept))
-    return {true, Hpa(access.gpa.value()), true, true};
-  const uint64_t eptp = vmcs_[F::ept_pointer];
-  if (const auto known = ept_cache_.find(access, (eptp & kEptpFlags) != 0)) return *known;
-  const EptWalk walk = walk_ept(memory_, eptp, ept_features_, access, true);
-  if (walk.outcome != EptWalk::Outcome::translated) return {};
-  ept_cache_.remember(access.gpa, walk);
-  return {true, walk.hpa, walk.writable && walk.dirty, walk.executable};
-}
-
-// SDM vol. 3C, "EPT-Induced VM Exits".
-void LogicalProcessor::on_translation_fault(const cpu::PhysicalAccess& access) {
-  const uint64_t eptp = vmcs_[F::ept_pointer];
-  const EptWalk walk = walk_ept(memory_, eptp, ept_features_, access, false);
-  if (walk.outcome == EptWalk::Outcome::misconfiguration) {
-    record_exit(ExitReason::ept_misconfiguration, 0, 0);
-  } else {
-    record_exit(ExitReason::ept_violation, violation_of(walk, eptp, access).encode(), 0);
-    if (access.linear_valid) vmcs_[F::guest_linear_address] = access.linear.value();
-  }
-  vmcs_[F::guest_physical_address] = access.gpa.value();
-  record_vectoring();
-  save_rf_ = (vmcs_[F::idt_vectoring_info] >> 31) == 0;
-  if (executed()) take_effect();
-}
-
 // SDM vol. 3C, "CR0 guest/host masks and read shadows".
 uint64_t LogicalProcessor::visible_cr(unsigned number, uint64_t real) {
   uint64_t mask = 0, shadow = 0;

@@ -214,6 +214,10 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   bool msr_bitmap_exits(uint32_t index, bool write) const;
   bool io_bitmap_exits(uint16_t port, unsigned size) const;
 
+  // guest_physical.cpp
+  void use_ept(const EptMode& mode);
+  bool set_ept_flags(Gpa gpa, const EptWalk& walk);
+
   // boundary.cpp
   bool interrupts_open();
   bool nmis_open();
@@ -239,7 +243,7 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   CapabilityProfile capabilities_;
   HostState host_;
   EptFeatures ept_features_;
-  EptCache ept_cache_;
+  EptCaches ept_caches_;
   uint8_t physical_bits_, linear_bits_;
   const CheckTable& checks_ = CheckTable::instance();
   std::array<FieldInfo, kLookupSize> fields_{};  // of this profile
@@ -265,7 +269,7 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   bool save_rf_ = false;                // the exit is fault-like: RFLAGS.RF is saved as 1
   std::optional<cpu::Event> reinject_;  // the guest parked only to take this event
   bool pat_in_processor_ = false;       // the host's PAT is what the guest left
-  uint64_t cached_eptp_ = ~0ull;        // whose mappings ept_cache_ holds
+  EptMode ept_;                         // in force, with EPT
   cpu::TranslationTag tag_;             // of the guest's translations
   VmxAbort abort_ = VmxAbort::none;
 

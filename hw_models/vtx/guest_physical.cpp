@@ -1,0 +1,73 @@
+// Guest-physical addresses of a guest: translation by EPT, the page-modification log, and what
+// becomes of an access that EPT refuses.
+// SDM vol. 3C, "The Extended Page Table Mechanism (EPT)", "EPT-Induced VM Exits".
+#include "core/probe.h"
+#include "hw_models/vtx/logical_processor.h"
+
+namespace cupel::vtx {
+
+using x86::ExitReason;
+
+// The EPT pointer in force, and whose translations the processor uses.
+void LogicalProcessor::use_ept(const EptMode& mode) {
+  ept_ = mode;
+  tag_.ept = rules_.ept ? mode.tag() : cpu::TranslationTag::kNoEpt;
+  if (rules_.ept && !ept_caches_.select(mode)) processor_.drop_translations_of_ept(mode.tag());
+}
+
+// Without EPT, guest-physical addresses are physical addresses. SDM vol. 3C, "EPT Overview".
+cpu::PhysicalTranslation LogicalProcessor::translate(const cpu::PhysicalAccess& access) {
+  if ((executed() && !in_guest_) || !proc2(x86::proc2::enable_ept))
+    return {true, Hpa(access.gpa.value()), true, true};
+  if (const auto known = ept_caches_.current().find(access, ept_.flags())) return *known;
+  const EptWalk walk = walk_ept(memory_, ept_, ept_features_, access);
+  if (walk.outcome != EptWalk::Outcome::translated) return {};
+  if (walk.flags_missing && !set_ept_flags(access.gpa, walk)) return {};
+  ept_caches_.current().remember(access.gpa, walk);
+  return {true, walk.hpa, walk.writable && walk.dirty,
+          access.user ? walk.user_executable : walk.executable, walk.readable};
+}
+
+// False: the page-modification log is full; no flag is set then.
+// SDM vol. 3C, "Page-Modification Logging".
+bool LogicalProcessor::set_ept_flags(Gpa gpa, const EptWalk& walk) {
+  const bool logging = proc2(x86::proc2::enable_pml);
+  const uint64_t index = vmcs_[F::pml_index];
+  if (logging && index > 511) return false;
+  set_flags(memory_, walk);
+  if (!logging || !walk.dirty_missing) return true;
+  const Hpa slot(vmcs_[F::pml_address] + 8 * index);
+  memory_.write(slot, gpa.align_down(kPageSize).value());
+  processor_.invalidate_code(slot, 8);
+  vmcs_[F::pml_index] = (index - 1) & 0xffff;
+  return true;
+}
+
+// An instruction needed a translation that translate() refused.
+void LogicalProcessor::on_translation_fault(const cpu::PhysicalAccess& access) {
+  const EptWalk walk = walk_ept(memory_, ept_, ept_features_, access);
+  // SDM vol. 3C, "Information About NMI Unblocking Due to IRET".
+  const bool nmi = processor_.iret_unblocked_nmi() && !processor_.vectoring();
+  switch (walk.outcome) {
+    case EptWalk::Outcome::translated:
+      CUPEL_PROBE("vtx.page_modification_log_full");
+      record_exit(ExitReason::page_modification_log_full, uint64_t{nmi} << 12, 0);
+      break;
+    case EptWalk::Outcome::misconfiguration:
+      record_exit(ExitReason::ept_misconfiguration, 0, 0);
+      vmcs_[F::guest_physical_address] = access.gpa.value();
+      break;
+    case EptWalk::Outcome::violation:
+      auto violation = violation_of(walk, ept_, ept_features_, access);
+      violation.nmi_unblocking_by_iret = nmi;
+      record_exit(ExitReason::ept_violation, violation.encode(), 0);
+      if (access.linear_valid) vmcs_[F::guest_linear_address] = access.linear.value();
+      vmcs_[F::guest_physical_address] = access.gpa.value();
+      break;
+  }
+  record_vectoring();
+  save_rf_ = (vmcs_[F::idt_vectoring_info] >> 31) == 0;
+  if (executed()) take_effect();
+}
+
+}  // namespace cupel::vtx
