@@ -144,6 +144,8 @@ class Processor {
   // Translations made from now on belong to `tag`, and those of others are not used; they stay for
   // when their tag comes back. flush_tlb() and flush_tlb_page() are about the current tag.
   virtual void use_translations(const TranslationTag& tag) = 0;
+  // The same for code that goes on with its paging in another address space (EPTP switching).
+  virtual void switch_translations(const TranslationTag& tag) { use_translations(tag); }
   // Drops the translations of every tag with this VPID (EPT pointer), or all.
   virtual void drop_translations_of_vpid(uint16_t vpid) = 0;
   virtual void drop_translations_of_ept(uint64_t ept) = 0;

@@ -87,6 +87,9 @@ struct Trap {
   uint32_t msr = 0;             // rdmsr, wrmsr: ECX
   uint64_t value = 0;           // mov to CR: new value, wrmsr: EDX:EAX; the monitor may change it
   bool reject = false;          // set by the monitor: the value is not allowed here, raise #GP(0)
+  // Set by a monitor that says true: it has executed the instruction, or its operand has faulted,
+  // and the guest goes on.
+  bool completed = false;
   VmxInstruction vmx = VmxInstruction::none;
   uint32_t instruction_info = 0;  // VM-exit instruction-information field of the instruction
   uint64_t displacement = 0;      // of its memory operand (exit qualification)
@@ -124,7 +127,7 @@ class Monitor {
   virtual ~Monitor() = default;
 
   // True: this is a VM exit; the processor parks with nothing of the event done, and run()
-  // returns. False: it takes effect as the architecture says (with trap.value as changed here).
+  // returns (not so when trap.completed is set). False: it takes effect as the architecture says (with trap.value as changed here).
   virtual bool on_trap(Trap& trap) {
     (void)trap;
     return false;

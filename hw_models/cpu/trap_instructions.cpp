@@ -199,6 +199,7 @@ void UnicornProcessor::write_cr(unsigned n, uint64_t value, unsigned length) {
   set_control_registers(next.cr0, next.cr3, next.cr4, next.efer);
   if (pae) context().pdptes = paging_.pdptes = pdptes;
   if (n == 3 && !changed) flush_non_global();  // MOV CR3 invalidates in any case
+  expire_other_contexts();
   advance(length);
 }
 

@@ -58,7 +58,7 @@ void UnicornProcessor::dispatch(uint32_t code) {
 
 bool UnicornProcessor::exits(Trap& trap) {
   if (!monitored_ || !monitor().on_trap(trap)) return false;
-  leave();
+  if (!trap.completed) leave();
   return true;
 }
 
@@ -398,6 +398,7 @@ void UnicornProcessor::trap_invlpg() {
   trap.address = linear_address(i);
   if (exits(trap)) return;
   flush_tlb_page(Gva(trap.address));
+  expire_other_contexts();
   advance(trap.length);
 }
 

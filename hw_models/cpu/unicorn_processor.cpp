@@ -501,6 +501,18 @@ void UnicornProcessor::use_translations(const TranslationTag& tag) {
   own.watched.clear();
 }
 
+void UnicornProcessor::switch_translations(const TranslationTag& tag) {
+  use_translations(tag);
+  hold_context_to_paging();
+}
+
+// What INVLPG and MOV to control registers invalidate, they invalidate under every EPT pointer.
+// SDM vol. 3C, "Operations that Invalidate Cached Mappings".
+void UnicornProcessor::expire_other_contexts() {
+  const uint16_t vpid = context().tag.vpid;
+  contexts_->for_others([vpid](auto& other) { other.stale |= other.tag.vpid == vpid; });
+}
+
 void UnicornProcessor::drop_translations_of_vpid(uint16_t vpid) {
   if (context().tag.vpid == vpid) flush_tlb();
   contexts_->for_others([vpid](auto& other) { other.stale |= other.tag.vpid == vpid; });

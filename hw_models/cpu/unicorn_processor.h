@@ -93,6 +93,7 @@ class UnicornProcessor final : public Processor {
   void flush_tlb() override;
   void flush_tlb_page(Gva linear) override;
   void use_translations(const TranslationTag& tag) override;
+  void switch_translations(const TranslationTag& tag) override;
   void drop_translations_of_vpid(uint16_t vpid) override;
   void drop_translations_of_ept(uint64_t ept) override;
   void drop_all_translations() override;
@@ -246,6 +247,8 @@ class UnicornProcessor final : public Processor {
   // state.cpp
   void recompute_hflags();
   void flush_what_paging_changes();
+  void hold_context_to_paging();
+  void expire_other_contexts();
   void put_into(StateBank& to) const;
   void take_from(const StateBank& from);
   uint64_t tsc() { return group_->observe_tsc(host_tsc()) + tsc_adjust_; }

@@ -15,7 +15,8 @@ EntryState LogicalProcessor::entry_state() {
 // SDM vol. 3C, "Basic VM-Entry Checks".
 Outcome LogicalProcessor::check_launch_state(bool launch) {
   if (!vmx_root_) return Outcome::undefined_opcode;
-  if (!has_current() || abort_ != VmxAbort::none) return Outcome::fail_invalid;
+  if (!has_current() || current_is_shadow_ || abort_ != VmxAbort::none)
+    return Outcome::fail_invalid;
   if (host_.blocking_by_mov_ss) return fail(VmxError::entry_blocked_by_mov_ss);
   if (launch && vmcs_.launch != LaunchState::clear) return fail(VmxError::vmlaunch_not_clear);
   if (!launch && vmcs_.launch != LaunchState::launched)
@@ -139,6 +140,7 @@ Outcome LogicalProcessor::execute_entry(bool launch) {
   vmcs_.launch = LaunchState::launched;
   vmcs_.vmxon_epoch = vmxon_epoch_;
   exited_ = false;
+  pause_loop_.known = false;
   in_guest_ = true;
   arm_boundaries(inject_event());
   return Outcome::succeed;

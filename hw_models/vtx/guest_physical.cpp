@@ -60,6 +60,10 @@ void LogicalProcessor::on_translation_fault(const cpu::PhysicalAccess& access) {
     case EptWalk::Outcome::violation:
       auto violation = violation_of(walk, ept_, ept_features_, access);
       violation.nmi_unblocking_by_iret = nmi;
+      if (convert_violation(walk, access, violation.encode())) {
+        if (executed()) take_effect();
+        return;
+      }
       record_exit(ExitReason::ept_violation, violation.encode(), 0);
       if (access.linear_valid) vmcs_[F::guest_linear_address] = access.linear.value();
       vmcs_[F::guest_physical_address] = access.gpa.value();

@@ -21,7 +21,10 @@ Implemented make() {
            proc::pause_exiting | proc::secondary_controls;
   s.proc2 = proc2::enable_ept | proc2::descriptor_table_exiting | proc2::enable_rdtscp |
             proc2::enable_vpid | proc2::wbinvd_exiting | proc2::unrestricted_guest |
-            proc2::enable_pml | proc2::mode_based_execute;
+            proc2::enable_pml | proc2::mode_based_execute | proc2::vmcs_shadowing |
+            proc2::tsc_scaling | proc2::pause_loop_exiting | proc2::enable_vmfunc |
+            proc2::ept_violation_ve;
+  s.vmfunc = vmfunc::eptp_switching;
   s.exit = exitctl::host_address_space_size | exitctl::acknowledge_interrupt | exitctl::save_pat |
            exitctl::load_pat | exitctl::save_efer | exitctl::load_efer |
            exitctl::save_preemption_timer;

@@ -95,6 +95,7 @@ Outcome LogicalProcessor::execute_vmptrld(Hpa vmcs) {
   if (vmcs.value() == current_) return Outcome::succeed;
   retire_current();
   current_ = vmcs.value();
+  current_is_shadow_ = (revision & kShadowVmcs) != 0;
   load_region(memory_, vmcs, vmcs_);
   guest_.vmcs_replaced();
   host_bank_good_ = false;
@@ -155,13 +156,19 @@ Outcome LogicalProcessor::execute_vmread(uint32_t encoding, uint64_t& value) {
   return Outcome::succeed;
 }
 
+FieldInfo LogicalProcessor::field_of_profile(uint32_t encoding) const {
+  if (!lookup_covers(encoding)) return {};
+  const FieldInfo& info = fields_[lookup_slot(encoding)];
+  const bool half = x86::is_high_access(encoding);
+  return half && info.width != x86::FieldWidth::bits64 ? FieldInfo{} : info;
+}
+
 Outcome LogicalProcessor::execute_vmwrite(uint32_t encoding, uint64_t value) {
   if (!vmx_root_) return Outcome::undefined_opcode;
   if (!has_current()) return Outcome::fail_invalid;
-  const FieldInfo info = lookup_covers(encoding) ? fields_[lookup_slot(encoding)] : FieldInfo{};
+  const FieldInfo info = field_of_profile(encoding);
   const bool high = x86::is_high_access(encoding);
-  if (info.index == F::none || (high && info.width != x86::FieldWidth::bits64))
-    return fail(VmxError::unsupported_component);
+  if (info.index == F::none) return fail(VmxError::unsupported_component);
   if (info.type == x86::FieldType::read_only && !capabilities_.vmwrite_any_field)
     return fail(VmxError::read_only_component);
   value &= width_mask(info.width);

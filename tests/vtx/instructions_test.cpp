@@ -178,7 +178,7 @@ TEST(HostMsrs, CapabilitiesAndFeatureControl) {
   EXPECT_TRUE(rig.vmx.rdmsr(x86::msr::VMX_BASIC, value));
   EXPECT_EQ(value & 0x7fffffff, rig.vmx.capabilities().revision);
   EXPECT_FALSE(rig.vmx.wrmsr(x86::msr::VMX_BASIC, 0));
-  EXPECT_FALSE(rig.vmx.rdmsr(x86::msr::VMX_VMFUNC, value));
+  EXPECT_FALSE(rig.vmx.rdmsr(x86::msr::VMX_PROCBASED3, value));
   EXPECT_TRUE(rig.vmx.rdmsr(x86::msr::FEATURE_CONTROL, value));
   EXPECT_EQ(value, 5u);
   EXPECT_FALSE(rig.vmx.wrmsr(x86::msr::FEATURE_CONTROL, 0));
