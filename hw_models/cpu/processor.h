@@ -30,6 +30,7 @@ struct Event {
 // Processors over one memory: code that one of them writes is code that the others may have
 // translated. They run one at a time.
 class ProcessorGroup;
+class TranslationMemory;
 std::shared_ptr<ProcessorGroup> make_processor_group();
 
 struct ProcessorConfig {
@@ -152,6 +153,8 @@ class Processor {
   virtual void drop_all_translations() = 0;
   // The translations of one page, under every tag with this VPID; may drop more.
   virtual void drop_page_of_vpid(uint16_t vpid, Gva linear) = 0;
+  // Borrowed, until another one or nullptr (which is the default). Drops all translations.
+  virtual void set_translation_memory(TranslationMemory* translations) { (void)translations; }
   // Memory that may hold translated code was written from outside the processor.
   virtual void invalidate_code(Hpa start, uint64_t length) = 0;
 

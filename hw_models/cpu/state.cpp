@@ -406,6 +406,7 @@ void UnicornProcessor::set_state(const x86::CpuState& s) {
   fxrstor(s.fxsave.data());
   injected_.reset();
   vectoring_.reset();
+  if (translations_ != nullptr) translations_->forget_everything();
   drop_all_translations();
 }
 

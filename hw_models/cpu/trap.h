@@ -108,6 +108,7 @@ struct PhysicalAccess {
   // executable. Mode-based execute control and the advanced information of EPT violations look at
   // these. SDM vol. 3C, "Exit Qualification for EPT Violations".
   bool user = false, writable_page = true, no_execute_page = false;
+  bool dry = false;  // a question: no flag is set, and nothing remembered is used for the answer
 };
 
 // Where guest-physical memory lies. `page_mask` = page size - 1 of the leaf. ok = false: `fault`
@@ -127,7 +128,8 @@ class Monitor {
   virtual ~Monitor() = default;
 
   // True: this is a VM exit; the processor parks with nothing of the event done, and run()
-  // returns (not so when trap.completed is set). False: it takes effect as the architecture says (with trap.value as changed here).
+  // returns (not so when trap.completed is set). False: it takes effect as the architecture says
+  // (with trap.value as changed here).
   virtual bool on_trap(Trap& trap) {
     (void)trap;
     return false;

@@ -194,6 +194,7 @@ void UnicornProcessor::write_cr(unsigned n, uint64_t value, unsigned length) {
         break;
     }
   }
+  if (translations_ != nullptr) translations_->control_register_written(n, paging_, next);
   const auto pdptes = next.pdptes;
   const bool changed = next.cr3 != paging_.cr3;
   set_control_registers(next.cr0, next.cr3, next.cr4, next.efer);

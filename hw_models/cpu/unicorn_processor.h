@@ -26,6 +26,7 @@
 #include "hw_models/cpu/processor_group.h"
 #include "hw_models/cpu/state_bank.h"
 #include "hw_models/cpu/translation_contexts.h"
+#include "hw_models/cpu/translation_memory.h"
 
 namespace cupel::cpu {
 
@@ -98,6 +99,7 @@ class UnicornProcessor final : public Processor {
   void drop_translations_of_ept(uint64_t ept) override;
   void drop_all_translations() override;
   void drop_page_of_vpid(uint16_t vpid, Gva linear) override;
+  void set_translation_memory(TranslationMemory* translations) override;
   bool read_operand(uint64_t linear, void* data, unsigned size, x86::Seg segment) override;
   bool write_operand(uint64_t linear, const void* data, unsigned size, x86::Seg segment) override;
   void complete(const Trap& trap) override { advance(trap.length); }
@@ -248,6 +250,9 @@ class UnicornProcessor final : public Processor {
   void recompute_hflags();
   void flush_what_paging_changes();
   void hold_context_to_paging();
+  void drop_page(uint64_t linear);
+  WalkResult translate(const WalkRequest& request);
+  WalkResult translate_by_memory(const WalkRequest& request);
   void expire_other_contexts();
   void put_into(StateBank& to) const;
   void take_from(const StateBank& from);
@@ -352,6 +357,7 @@ class UnicornProcessor final : public Processor {
   static constexpr size_t kMostTracked = 96;  // of TranslationContext::non_global, or all go
   std::optional<TranslationContexts> contexts_;
   TranslationContext& context() { return contexts_->current(); }
+  TranslationMemory* translations_ = nullptr;
   std::vector<bool> code_pages_;
   std::shared_ptr<ProcessorGroup> group_;
   static size_t page_slot(uint64_t linear) {

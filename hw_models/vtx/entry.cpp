@@ -125,6 +125,8 @@ Outcome LogicalProcessor::execute_entry(bool launch) {
   }
   processor_.use_translations(tag_);
   if (flush_at_entry_) processor_.flush_tlb();
+  if (tlb_) [[unlikely]]
+    change_kept_space(tag_);
   guest_.leave_bank();
   guest_.load(rules_);
   if (vmcs_[F::entry_msr_load_count] != 0) {

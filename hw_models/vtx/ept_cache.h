@@ -34,6 +34,10 @@ class EptCache {
                             walk.readable,     walk.writable && walk.dirty,
                             walk.executable,   walk.user_executable};
   }
+  void forget(Gpa gpa) {
+    Entry& e = entries_[index(gpa)];
+    if (e.page == gpa.value() >> 12) e = {};
+  }
   void clear() { entries_.fill({}); }
 
  private:

@@ -19,6 +19,8 @@ void LogicalProcessor::use_ept(const EptMode& mode) {
 cpu::PhysicalTranslation LogicalProcessor::translate(const cpu::PhysicalAccess& access) {
   if ((executed() && !in_guest_) || !proc2(x86::proc2::enable_ept))
     return {true, Hpa(access.gpa.value()), true, true};
+  if (tlb_) [[unlikely]]
+    return translate_adversarially(access);
   if (const auto known = ept_caches_.current().find(access, ept_.flags())) return *known;
   const EptWalk walk = walk_ept(memory_, ept_, ept_features_, access);
   if (walk.outcome != EptWalk::Outcome::translated) return {};
@@ -26,6 +28,39 @@ cpu::PhysicalTranslation LogicalProcessor::translate(const cpu::PhysicalAccess& 
   ept_caches_.current().remember(access.gpa, walk);
   return {true, walk.hpa, walk.writable && walk.dirty,
           access.user ? walk.user_executable : walk.executable, walk.readable};
+}
+
+cpu::PhysicalTranslation LogicalProcessor::translate_adversarially(
+    const cpu::PhysicalAccess& access) {
+  const EptWalk walk = walk_ept(memory_, ept_, ept_features_, access);
+  const bool ok = walk.outcome == EptWalk::Outcome::translated;
+  const bool executable = access.user ? walk.user_executable : walk.executable;
+  if (access.dry)
+    return {ok, walk.hpa, walk.writable && walk.dirty && !walk.dirty_missing, executable,
+            walk.readable};
+  if (const auto known = tlb_->find(ept_, access, walk)) return *known;
+  if (!ok || (walk.flags_missing && !set_ept_flags(access.gpa, walk))) return {};
+  tlb_->remember(ept_, access.gpa, walk);
+  return {true, walk.hpa, walk.writable && walk.dirty, executable, walk.readable};
+}
+
+void LogicalProcessor::keep_translations(bool keep) {
+  processor_.set_translation_memory(nullptr);
+  tlb_.reset();
+  if (!keep) return;
+  tlb_ = std::make_unique<TaggedTlb>(
+      [this](const cpu::WalkRequest& request, const cpu::PagingState& paging) {
+        return cpu::walk(memory_, *this, paging, request);
+      },
+      [this] { return processor_.rip(); });
+  tlb_->use(in_guest_ ? tag_ : cpu::TranslationTag{});
+  processor_.set_translation_memory(tlb_.get());
+}
+
+// VM entries and exits invalidate VPID 0000H where VPIDs are not in use, and nothing else.
+void LogicalProcessor::change_kept_space(const cpu::TranslationTag& tag) {
+  if (flush_at_entry_) tlb_->drop_vpid(0);
+  tlb_->use(tag);
 }
 
 // False: the page-modification log is full; no flag is set then.
@@ -46,6 +81,12 @@ bool LogicalProcessor::set_ept_flags(Gpa gpa, const EptWalk& walk) {
 // An instruction needed a translation that translate() refused.
 void LogicalProcessor::on_translation_fault(const cpu::PhysicalAccess& access) {
   const EptWalk walk = walk_ept(memory_, ept_, ept_features_, access);
+  if (walk.outcome == EptWalk::Outcome::violation) {
+    // SDM vol. 3C, "Operations that Invalidate Cached Mappings".
+    ept_caches_.current().forget(access.gpa);
+    if (access.linear_valid) processor_.flush_tlb_page(access.linear);
+    if (tlb_) tlb_->ept_violation(access);
+  }
   // SDM vol. 3C, "Information About NMI Unblocking Due to IRET".
   const bool nmi = processor_.iret_unblocked_nmi() && !processor_.vectoring();
   switch (walk.outcome) {

@@ -222,10 +222,12 @@ Outcome LogicalProcessor::execute_invept(uint64_t type, const x86::InveptDescrip
     if (!eptp_valid(descriptor.eptp, ept_features_)) return fail(VmxError::invalid_operand);
     const uint64_t tag = EptMode{descriptor.eptp}.tag();
     ept_caches_.clear_tag(tag);
+    if (tlb_) tlb_->drop_ept(tag);
     processor_.drop_translations_of_ept(tag);
     return Outcome::succeed;
   }
   ept_caches_.clear_all();
+  if (tlb_) tlb_->drop_all_ept();
   processor_.drop_all_translations();
   return Outcome::succeed;
 }
@@ -246,7 +248,21 @@ Outcome LogicalProcessor::execute_invvpid(uint64_t type, const x86::InvvpidDescr
   } else {
     processor_.drop_translations_of_vpid(descriptor.vpid);
   }
+  if (tlb_) invalidate_kept(type, descriptor);
   return Outcome::succeed;
+}
+
+void LogicalProcessor::invalidate_kept(uint64_t type, const x86::InvvpidDescriptor& descriptor) {
+  switch (type) {
+    case 0:
+      return tlb_->drop_page(descriptor.vpid, Gva(descriptor.linear_address));
+    case 1:
+      return tlb_->drop_vpid(descriptor.vpid);
+    case 2:
+      return tlb_->drop_vpids();
+    default:
+      return tlb_->drop_vpid_but_globals(descriptor.vpid);
+  }
 }
 
 Outcome LogicalProcessor::execute_vmcall() {

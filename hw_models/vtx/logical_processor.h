@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,6 +21,7 @@
 #include "hw_models/vtx/ept_cache.h"
 #include "hw_models/vtx/guest_state.h"
 #include "hw_models/vtx/host_state.h"
+#include "hw_models/vtx/tagged_tlb.h"
 #include "hw_models/vtx/vmcs.h"
 #include "hw_models/vtx/vmx_error.h"
 
@@ -128,6 +130,12 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   HostState& host_state();                   // changes are seen by the next entry's checks
   const CapabilityProfile& capabilities() const { return capabilities_; }
 
+  // Adversarial mode: translations stay in use as long as the architecture allows, and the use of
+  // one that the tables no longer give is reported. Slow; deterministic. Switching it on or off
+  // drops all translations.
+  void keep_translations(bool keep);
+  TaggedTlb* kept_translations() { return tlb_.get(); }  // nullptr: the mode is off
+
   // --- cpu::Monitor: VMX non-root operation
   // --------------------------------------------------------
   bool on_trap(cpu::Trap& trap) override;
@@ -219,6 +227,9 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
 
   // guest_physical.cpp
   void use_ept(const EptMode& mode);
+  cpu::PhysicalTranslation translate_adversarially(const cpu::PhysicalAccess& access);
+  void invalidate_kept(uint64_t type, const x86::InvvpidDescriptor& descriptor);
+  void change_kept_space(const cpu::TranslationTag& tag);
   bool set_ept_flags(Gpa gpa, const EptWalk& walk);
 
   // vm_functions.cpp
@@ -262,6 +273,7 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   HostState host_;
   EptFeatures ept_features_;
   EptCaches ept_caches_;
+  std::unique_ptr<TaggedTlb> tlb_;  // adversarial mode
   uint8_t physical_bits_, linear_bits_;
   const CheckTable& checks_ = CheckTable::instance();
   std::array<FieldInfo, kLookupSize> fields_{};  // of this profile

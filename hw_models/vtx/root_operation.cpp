@@ -286,6 +286,8 @@ void LogicalProcessor::put_host_into_processor() {
   const uint32_t nmi = blocking_by_nmi_after_exit() ? x86::interruptibility::nmi : 0;
   processor_.use_translations({});
   if (flush_at_entry_) processor_.flush_tlb();  // VPID 0 is the host's too
+  if (tlb_) [[unlikely]]
+    change_kept_space({});
   if (host_bank_good_ && processor_.bank_cr0(bank) == host_.cr0 &&
       processor_.bank_efer(bank) == host_.efer) {
     processor_.load_bank(bank);

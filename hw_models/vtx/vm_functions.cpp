@@ -31,6 +31,7 @@ bool LogicalProcessor::switch_eptp() {
   use_ept({eptp, ept_.mode_based});
   processor_.switch_translations(tag_);
   if (flush_at_entry_) processor_.flush_tlb();
+  if (tlb_) tlb_->use(tag_);
   return true;
 }
 
