@@ -70,18 +70,24 @@ struct IoAccess {
 struct EptViolation {
   bool read = false, write = false, fetch = false;              // the access
   bool readable = false, writable = false, executable = false;  // what EPT allowed
-  bool linear_valid = false;  // the guest linear-address field is valid
-  bool translated = false;    // access to the final page, not to a paging structure
+  bool user_executable = false;  // with mode-based execute control: fetches from user pages
+  bool linear_valid = false;     // the guest linear-address field is valid
+  bool translated = false;       // access to the final page, not to a paging structure
+  // Advanced information on the linear address, where the processor gives it.
+  bool user_page = false, writable_page = false, no_execute_page = false;
   bool nmi_unblocking_by_iret = false;
 
   constexpr uint64_t encode() const {
     return uint64_t{read} | uint64_t{write} << 1 | uint64_t{fetch} << 2 | uint64_t{readable} << 3 |
-           uint64_t{writable} << 4 | uint64_t{executable} << 5 | uint64_t{linear_valid} << 7 |
-           uint64_t{translated} << 8 | uint64_t{nmi_unblocking_by_iret} << 12;
+           uint64_t{writable} << 4 | uint64_t{executable} << 5 | uint64_t{user_executable} << 6 |
+           uint64_t{linear_valid} << 7 | uint64_t{translated} << 8 | uint64_t{user_page} << 9 |
+           uint64_t{writable_page} << 10 | uint64_t{no_execute_page} << 11 |
+           uint64_t{nmi_unblocking_by_iret} << 12;
   }
   static constexpr EptViolation decode(uint64_t q) {
     auto bit = [q](int n) { return (q >> n & 1) != 0; };
-    return {bit(0), bit(1), bit(2), bit(3), bit(4), bit(5), bit(7), bit(8), bit(12)};
+    return {bit(0), bit(1), bit(2), bit(3),  bit(4),  bit(5), bit(6),
+            bit(7), bit(8), bit(9), bit(10), bit(11), bit(12)};
   }
 };
 

@@ -89,6 +89,11 @@ void UnicornProcessor::raise(uint8_t vector, std::optional<uint32_t> error_code,
 
 void UnicornProcessor::raise_page_fault(uint64_t address, uint32_t error_code) {
   ++stats_.page_faults;
+  // A page fault invalidates what is cached for its address: rights that were too small.
+  if ((error_code & x86::pf::P) != 0) {
+    context().fetch_from = nullptr;
+    drop_page(address & ~(kPageSize - 1));
+  }
   Trap trap;
   trap.kind = TrapKind::exception;
   trap.vector = x86::kPF;
@@ -111,6 +116,7 @@ void UnicornProcessor::triple_fault() {
 // Delivers `first`, or what its faults turn it into, until a handler's first instruction is next.
 void UnicornProcessor::deliver(const Event& first) {
   Event event = first;
+  iret_unblocked_nmi_ = false;
   for (;;) {
     vectoring_ = event;
     nested_.reset();
@@ -173,7 +179,7 @@ UnicornProcessor::Copy UnicornProcessor::copy_linear(uint64_t linear, void* data
     const unsigned part =
         static_cast<unsigned>(std::min<uint64_t>(size, kPageSize - (linear & (kPageSize - 1))));
     const bool smap = !user && (paging_.cr4 & x86::cr4::SMAP) != 0;
-    const WalkResult r = walk(memory_, monitor(), paging_, {Gva(linear), access, user, smap});
+    const WalkResult r = translate({Gva(linear), access, user, smap});
     if (r.outcome == WalkResult::Outcome::page_fault) {
       if (vectoring_) {
         nested_ =

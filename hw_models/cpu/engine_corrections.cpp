@@ -59,11 +59,13 @@ CUPEL_INTERPOSE void helper_load_seg_x86_64(void* env, int number, int selector)
 // IRET must end blocking by NMI.
 CUPEL_INTERPOSE void helper_iret_protected_x86_64(void* env, int shift, int next_eip) {
   static auto* next = original<void(void*, int, int)>("helper_iret_protected_x86_64");
+  if (running() != nullptr) running()->on_iret();
   next(env, shift, next_eip);
   if (running() != nullptr) running()->on_iret_done();
 }
 CUPEL_INTERPOSE void helper_iret_real_x86_64(void* env, int shift) {
   static auto* next = original<void(void*, int)>("helper_iret_real_x86_64");
+  if (running() != nullptr) running()->on_iret();
   next(env, shift);
   if (running() != nullptr) running()->on_iret_done();
 }

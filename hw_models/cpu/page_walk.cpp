@@ -13,6 +13,13 @@ uint64_t bits(unsigned high, unsigned low) {
   return high < low ? 0 : (~0ull >> (63 - high)) & (~0ull << low);
 }
 
+bool may_write(const PagingState& paging, const WalkRequest& request, const Mapping& m) {
+  return m.writable || (!request.user && (paging.cr0 & WP) == 0);
+}
+bool may_execute(const PagingState& paging, const WalkRequest& request, const Mapping& m) {
+  return !m.no_execute && !(!request.user && m.user && (paging.cr4 & x86::cr4::SMEP) != 0);
+}
+
 // One walk in progress.
 class Walker {
  public:
@@ -24,7 +31,7 @@ class Walker {
     if (!paging_.paging()) {
       result_.writable = true;
       result_.executable = true;
-      return finish(Gpa(request_.linear.value()));
+      return finish(Gpa(request_.linear.value()), true, true, false);
     }
     if (!paging_.pae()) return walk32();
     if (paging_.long_mode()) return walk64(3, paging_.cr3 & bits(51, 12));
@@ -56,7 +63,7 @@ class Walker {
       const uint64_t mask = (1ull << shift) - 1;
       const uint64_t base = entry & bits(51, 12) & ~mask;
       return leaf_found(at, where, 8, entry, writable, user, no_execute,
-                        base | (request_.linear.value() & mask));
+                        base | (request_.linear.value() & mask), mask + 1);
     }
   }
 
@@ -71,7 +78,7 @@ class Walker {
       if ((pde & bits(21, 21)) != 0) return fault(true, true);  // PSE-36 up to 40 bits
       const uint64_t base = (pde & 0xffc00000u) | (pde >> 13 & 0xff) << 32;
       return leaf_found(pde_at, pde_where, 4, pde, (pde & kWritable) != 0, (pde & kUser) != 0,
-                        false, base | (linear & 0x3fffff));
+                        false, base | (linear & 0x3fffff), 0x400000);
     }
     if (!set_bits(pde_at, pde_where, 4, pde, kAccessed)) return result_;
     const Gpa pte_at((pde & 0xfffff000u) + (linear >> 12 & 1023) * 4);
@@ -80,7 +87,8 @@ class Walker {
     if (!read_entry(pte_at, 4, pte, pte_where)) return result_;
     if ((pte & kPresent) == 0) return fault(false, false);
     return leaf_found(pte_at, pte_where, 4, pte, (pde & pte & kWritable) != 0,
-                      (pde & pte & kUser) != 0, false, (pte & 0xfffff000u) | (linear & 0xfff));
+                      (pde & pte & kUser) != 0, false, (pte & 0xfffff000u) | (linear & 0xfff),
+                      0x1000);
   }
 
   // SDM vol. 3A, "4-Level Paging and 5-Level Paging", figure of paging-structure entries.
@@ -95,39 +103,43 @@ class Walker {
   }
 
   WalkResult leaf_found(Gpa at, Hpa where, unsigned width, uint64_t entry, bool writable, bool user,
-                        bool no_execute, uint64_t physical) {
+                        bool no_execute, uint64_t physical, uint64_t span) {
     const bool write = request_.access == Access::write;
-    const bool fetch = request_.access == Access::fetch;
-    const bool supervisor = !request_.user;
-    const bool write_protect = (paging_.cr0 & WP) != 0;
-    const bool smep = (paging_.cr4 & x86::cr4::SMEP) != 0;
-    bool denied = request_.user && !user;
-    denied |= write && !writable && (request_.user || write_protect);
-    denied |= fetch && no_execute;
-    denied |= fetch && supervisor && user && smep;
-    denied |= !fetch && supervisor && user && request_.smap_enforced;
-    if (denied) return fault(true, false);
-
+    Mapping& m = result_.mapping;
+    m.writable = writable;
+    m.user = user;
+    m.no_execute = no_execute;
+    m.span = span;
+    if (denied(paging_, request_, m)) return fault(true, false);
     if (!set_bits(at, where, width, entry, kAccessed | (write ? kDirty : 0))) return result_;
-    const bool may_write = writable || (supervisor && !write_protect);
-    result_.writable = may_write && (entry & kDirty) != 0;
-    result_.executable = !no_execute && !(supervisor && user && smep);
+    m.dirty = (entry & kDirty) != 0;
+    result_.writable = may_write(paging_, request_, m) && m.dirty;
+    result_.executable = may_execute(paging_, request_, m);
     result_.global = (entry & kGlobal) != 0 && (paging_.cr4 & x86::cr4::PGE) != 0;
-    return finish(Gpa(physical));
+    return finish(Gpa(physical), user, writable, no_execute);
   }
 
-  WalkResult finish(Gpa gpa) {
-    const PhysicalAccess access{gpa, request_.access, false, true, request_.linear, request_.user};
+  WalkResult finish(Gpa gpa, bool user, bool writable, bool no_execute) {
+    const PhysicalAccess access{gpa,  request_.access, false,      true,        request_.linear,
+                                user, writable,        no_execute, request_.dry};
     const PhysicalTranslation t = second_.translate(access);
     if (!t.ok) return refuse(access);
     result_.hpa = t.hpa;
+    Mapping& m = result_.mapping;
+    m.gpa = gpa;
+    m.second_readable = t.readable;
+    m.second_writable = t.writable;
+    m.second_executable = t.executable;
+    result_.dirty_missing |= request_.dry && request_.access == Access::write && !t.writable;
     result_.writable &= t.writable;
     result_.executable &= t.executable;
+    result_.readable = t.readable;
     return result_;
   }
 
   bool read_entry(Gpa at, unsigned width, uint64_t& entry, Hpa& where) {
-    const PhysicalAccess access{at, Access::read, true, true, request_.linear, request_.user};
+    PhysicalAccess access{at, Access::read, true, true, request_.linear};
+    access.dry = request_.dry;
     const PhysicalTranslation t = second_.translate(access);
     if (!t.ok) {
       refuse(access);
@@ -140,7 +152,11 @@ class Walker {
 
   bool set_bits(Gpa at, Hpa where, unsigned width, uint64_t& entry, uint64_t wanted) {
     if ((entry & wanted) == wanted) return true;
-    const PhysicalAccess access{at, Access::write, true, true, request_.linear, request_.user};
+    if (request_.dry) {
+      result_.dirty_missing |= (wanted & ~entry & kDirty) != 0;
+      return true;
+    }
+    const PhysicalAccess access{at, Access::write, true, true, request_.linear};
     const PhysicalTranslation t = second_.translate(access);
     if (!t.ok) {
       refuse(access);
@@ -190,6 +206,33 @@ WalkResult walk(PhysicalMemory& memory, Monitor& second, const PagingState& pagi
   return Walker(memory, second, paging, request).run();
 }
 
+bool denied(const PagingState& paging, const WalkRequest& request, const Mapping& m) {
+  if (request.user && !m.user) return true;
+  switch (request.access) {
+    case Access::write:
+      if (!may_write(paging, request, m)) return true;
+      break;
+    case Access::fetch:
+      return !may_execute(paging, request, m);
+    case Access::read:
+      break;
+  }
+  return m.user && request.smap_enforced && !request.user;
+}
+
+bool result_of(const PagingState& paging, const WalkRequest& request, const Mapping& m,
+               WalkResult& result) {
+  const Access access = request.access;
+  if (denied(paging, request, m)) return false;
+  result.writable = may_write(paging, request, m) && m.dirty && m.second_writable;
+  result.executable = may_execute(paging, request, m) && m.second_executable;
+  result.readable = m.second_readable;
+  result.mapping = m;
+  return access == Access::write   ? result.writable
+         : access == Access::fetch ? result.executable
+                                   : result.readable;
+}
+
 PdpteLoad load_pdptes(PhysicalMemory& memory, Monitor& second, const PagingState& paging,
                       std::array<uint64_t, 4>& out, PhysicalAccess& refused) {
   const uint64_t reserved =
@@ -198,8 +241,7 @@ PdpteLoad load_pdptes(PhysicalMemory& memory, Monitor& second, const PagingState
   for (unsigned i = 0; i < 4; ++i) {
     PhysicalAccess access;
     access.gpa = Gpa((paging.cr3 & 0xffffffe0u) + i * 8);
-    access.linear_valid = false;
-    access.paging_structure = true;
+    access.linear_valid = false;  // and, unlike other paging structures, no write with EPT's flags
     const PhysicalTranslation t = second.translate(access);
     if (!t.ok) {
       refused = access;

@@ -25,18 +25,39 @@ struct WalkRequest {
   Access access = Access::read;
   bool user = false;           // CPL 3 and not an implicit supervisor access
   bool smap_enforced = false;  // supervisor data access with AC clear (or implicit)
+  bool dry = false;            // see PhysicalAccess
+};
+
+// What guest paging says of a page, and what the second dimension adds, whoever asks.
+struct Mapping {
+  Gpa gpa;                    // of the access
+  uint64_t span = kPageSize;  // size of the guest's page
+  bool writable = false, user = false, no_execute = false, dirty = false;
+  bool second_readable = false, second_writable = false, second_executable = false;
 };
 
 struct WalkResult {
   enum class Outcome : uint8_t { ok, page_fault, physical_fault };
   Outcome outcome = Outcome::ok;
-  Hpa hpa;                  // ok
-  bool writable = false;    // ok: a later write by the same privilege needs no new walk
-  bool executable = false;  // ok: fetches may use this translation
-  bool global = false;      // ok: survives MOV to CR3 (leaf's G flag, with CR4.PGE)
-  uint32_t error_code = 0;  // page_fault
-  PhysicalAccess refused;   // physical_fault: what the second dimension denied
+  Hpa hpa;                     // ok
+  bool writable = false;       // ok: a later write by the same privilege needs no new walk
+  bool executable = false;     // ok: fetches may use this translation
+  bool readable = true;        // ok: so may reads
+  bool global = false;         // ok: survives MOV to CR3 (leaf's G flag, with CR4.PGE)
+  uint32_t error_code = 0;     // page_fault
+  PhysicalAccess refused;      // physical_fault: what the second dimension denied
+  Mapping mapping;             // ok, with paging
+  bool dirty_missing = false;  // ok, dry: the access would set a dirty flag
 };
+
+// Do the rights of a page refuse the access? SDM vol. 3A, "Determination of Access Rights".
+bool denied(const PagingState& paging, const WalkRequest& request, const Mapping& mapping);
+
+// What a remembered mapping gives the access without a walk: false when it does not allow it, or
+// when a flag would have to be set. Rights are judged by the paging in force; `result` gets all but
+// hpa and global.
+bool result_of(const PagingState& paging, const WalkRequest& request, const Mapping& mapping,
+               WalkResult& result);
 
 // Sets accessed and dirty flags as the architecture does. SDM vol. 3A, "Paging".
 WalkResult walk(PhysicalMemory& memory, Monitor& second, const PagingState& paging,

@@ -31,6 +31,7 @@ struct Event {
 // Processors over one memory: code that one of them writes is code that the others may have
 // translated. They run one at a time.
 class ProcessorGroup;
+class TranslationMemory;
 std::shared_ptr<ProcessorGroup> make_processor_group();
 
 struct ProcessorConfig {
@@ -117,6 +118,8 @@ class Processor {
   // Blocking by STI, MOV SS, NMI: bits of x86::interruptibility.
   virtual uint32_t interruptibility() const = 0;
   virtual void set_interruptibility(uint32_t bits) = 0;
+  // The instruction that faults is an IRET, and has ended blocking by NMI.
+  virtual bool iret_unblocked_nmi() const { return false; }
   virtual uint64_t pending_debug() const = 0;  // VMCS pending-debug-exceptions format
   virtual void set_pending_debug(uint64_t value) = 0;
   virtual x86::Activity activity() const = 0;
@@ -157,12 +160,16 @@ class Processor {
   // Translations made from now on belong to `tag`, and those of others are not used; they stay for
   // when their tag comes back. flush_tlb() and flush_tlb_page() are about the current tag.
   virtual void use_translations(const TranslationTag& tag) = 0;
+  // The same for code that goes on with its paging in another address space (EPTP switching).
+  virtual void switch_translations(const TranslationTag& tag) { use_translations(tag); }
   // Drops the translations of every tag with this VPID (EPT pointer), or all.
   virtual void drop_translations_of_vpid(uint16_t vpid) = 0;
   virtual void drop_translations_of_ept(uint64_t ept) = 0;
   virtual void drop_all_translations() = 0;
   // The translations of one page, under every tag with this VPID; may drop more.
   virtual void drop_page_of_vpid(uint16_t vpid, Gva linear) = 0;
+  // Borrowed, until another one or nullptr (which is the default). Drops all translations.
+  virtual void set_translation_memory(TranslationMemory* translations) { (void)translations; }
   // Memory that may hold translated code was written from outside the processor.
   virtual void invalidate_code(Hpa start, uint64_t length) = 0;
 

@@ -179,6 +179,14 @@ void UnicornProcessor::flush_what_paging_changes() {
   }
 }
 
+void UnicornProcessor::hold_context_to_paging() {
+  if (context().pdptes != paging_.pdptes) {
+    context().pdptes = paging_.pdptes;
+    flush_tlb();
+  }
+  flush_what_paging_changes();
+}
+
 void UnicornProcessor::put_into(StateBank& to) const {
   const EngineLayout& at = engine_layout();
   std::memcpy(&to.core, &engine_->eip, sizeof to.core);
@@ -223,11 +231,7 @@ void UnicornProcessor::look_at_bank(unsigned bank) {
 void UnicornProcessor::load_bank(unsigned bank) {
   set_dr(7, banks_[bank].dr7);
   take_from(banks_[bank]);
-  if (context().pdptes != paging_.pdptes) {
-    context().pdptes = paging_.pdptes;
-    flush_tlb();
-  }
-  flush_what_paging_changes();
+  hold_context_to_paging();
 }
 
 void UnicornProcessor::set_dr(unsigned n, uint64_t value) {
@@ -402,6 +406,7 @@ void UnicornProcessor::set_state(const x86::CpuState& s) {
   fxrstor(s.fxsave.data());
   injected_.reset();
   vectoring_.reset();
+  if (translations_ != nullptr) translations_->forget_everything();
   drop_all_translations();
 }
 

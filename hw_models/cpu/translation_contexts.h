@@ -32,6 +32,18 @@ struct TranslationContext {
   // Linear pages filled as executable since the last flush of all, by a hash of their number.
   static constexpr size_t kPageSlots = 8192;
   std::bitset<kPageSlots> executable;
+  // Large pages of which some part was filled since then: INVLPG is about all of it.
+  static constexpr size_t kLargeSlots = 32768;
+  std::bitset<kLargeSlots> large;
+  static constexpr unsigned kLargeShifts[] = {21, 22, 30};
+  static size_t large_slot(uint64_t linear, unsigned shift) {
+    return ((linear >> shift) * 3 + shift) % kLargeSlots;
+  }
+  bool in_large_page(uint64_t linear) const {
+    for (const unsigned shift : kLargeShifts)
+      if (large[large_slot(linear, shift)]) return true;
+    return false;
+  }
 };
 
 class TranslationContexts {

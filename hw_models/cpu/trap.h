@@ -87,6 +87,9 @@ struct Trap {
   uint32_t msr = 0;             // rdmsr, wrmsr: ECX
   uint64_t value = 0;           // mov to CR: new value, wrmsr: EDX:EAX; the monitor may change it
   bool reject = false;          // set by the monitor: the value is not allowed here, raise #GP(0)
+  // Set by a monitor that says true: it has executed the instruction, or its operand has faulted,
+  // and the guest goes on.
+  bool completed = false;
   VmxInstruction vmx = VmxInstruction::none;
   uint32_t instruction_info = 0;  // VM-exit instruction-information field of the instruction
   uint64_t displacement = 0;      // of its memory operand (exit qualification)
@@ -101,7 +104,11 @@ struct PhysicalAccess {
   bool paging_structure = false;  // a guest paging-structure entry, not the final page
   bool linear_valid = true;
   Gva linear;
-  bool user = false;  // final page is a user page (mode-based execute control)
+  // What guest paging says of the final page; without paging it is a user page, writable and
+  // executable. Mode-based execute control and the advanced information of EPT violations look at
+  // these. SDM vol. 3C, "Exit Qualification for EPT Violations".
+  bool user = false, writable_page = true, no_execute_page = false;
+  bool dry = false;  // a question: no flag is set, and nothing remembered is used for the answer
 };
 
 // Where guest-physical memory lies. `page_mask` = page size - 1 of the leaf. ok = false: `fault`
@@ -111,6 +118,7 @@ struct PhysicalTranslation {
   Hpa hpa;                // of the access itself, offset included
   bool writable = false;  // may later writes go through without asking again (dirty flag set)
   bool executable = false;
+  bool readable = true;  // EPT knows pages that can be executed and not read
 };
 
 // Decides what becomes of an event. The VT-x model implements it for VMX non-root operation; the
@@ -120,7 +128,8 @@ class Monitor {
   virtual ~Monitor() = default;
 
   // True: this is a VM exit; the processor parks with nothing of the event done, and run()
-  // returns. False: it takes effect as the architecture says (with trap.value as changed here).
+  // returns (not so when trap.completed is set). False: it takes effect as the architecture says
+  // (with trap.value as changed here).
   virtual bool on_trap(Trap& trap) {
     (void)trap;
     return false;

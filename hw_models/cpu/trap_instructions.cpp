@@ -116,6 +116,11 @@ void UnicornProcessor::native_cr(Trap& trap, const Instruction& i) {
     case 0:
       if (trap.reject || !valid_cr0(trap.value)) return raise(x86::kGP, 0);
       break;
+    // Bits beyond the physical-address width are reserved in 64-bit mode.
+    case 3:
+      if (trap.value >> paging_.physical_bits != 0 && (engine_->hflags & hf::cs64) != 0)
+        return raise(x86::kGP, 0);
+      break;
     case 4:
       if (trap.reject || !valid_cr4(trap.value)) return raise(x86::kGP, 0);
       break;
@@ -189,11 +194,13 @@ void UnicornProcessor::write_cr(unsigned n, uint64_t value, unsigned length) {
         break;
     }
   }
+  if (translations_ != nullptr) translations_->control_register_written(n, paging_, next);
   const auto pdptes = next.pdptes;
   const bool changed = next.cr3 != paging_.cr3;
   set_control_registers(next.cr0, next.cr3, next.cr4, next.efer);
   if (pae) context().pdptes = paging_.pdptes = pdptes;
   if (n == 3 && !changed) flush_non_global();  // MOV CR3 invalidates in any case
+  expire_other_contexts();
   advance(length);
 }
 

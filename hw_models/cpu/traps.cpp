@@ -87,7 +87,7 @@ void UnicornProcessor::on_direct_trap(uint32_t code, uint32_t information) {
 
 bool UnicornProcessor::exits(Trap& trap) {
   if (!monitored_ || !monitor().on_trap(trap)) return false;
-  leave();
+  if (!trap.completed) leave();
   return true;
 }
 
@@ -111,8 +111,7 @@ const std::byte* UnicornProcessor::code_page(uint64_t linear) {
   const uint64_t page = linear & ~(kPageSize - 1);
   auto& own = context();
   if (page == own.fetch_page && own.fetch_from != nullptr) return own.fetch_from;
-  const WalkResult r =
-      walk(memory_, monitor(), paging_, {Gva(linear), Access::fetch, cpl() == 3, false});
+  const WalkResult r = translate({Gva(linear), Access::fetch, cpl() == 3, false});
   if (r.outcome != WalkResult::Outcome::ok) return nullptr;
   own.fetch_page = page;
   own.fetch_from = memory_.at(r.hpa.align_down(kPageSize), kPageSize);
@@ -487,7 +486,9 @@ void UnicornProcessor::trap_invlpg() {
   trap.length = i.length();
   trap.address = linear_address(i);
   if (exits(trap)) return;
+  if (translations_ != nullptr) translations_->page_invalidated(Gva(trap.address));
   flush_tlb_page(Gva(trap.address));
+  expire_other_contexts();
   advance(trap.length);
 }
 

@@ -1,5 +1,6 @@
 #include "hw_models/cpu/unicorn_processor.h"
 
+#include <bit>
 #include <cstring>
 #include <string>
 
@@ -393,6 +394,12 @@ void UnicornProcessor::watch_windows(bool interrupts, bool nmis) {
   update_deadline();
 }
 
+WalkResult UnicornProcessor::translate(const WalkRequest& request) {
+  if (translations_ != nullptr) [[unlikely]]
+    return translate_by_memory(request);
+  return walk(memory_, monitor(), paging_, request);
+}
+
 // Called by the engine for every translation it lacks. Runs under a longjmp regime: nothing with
 // a destructor may be alive when cpu_vmexit leaves.
 bool UnicornProcessor::on_tlb_fill(void* cpu_object, uint64_t address, unsigned size, int access,
@@ -414,7 +421,7 @@ bool UnicornProcessor::on_tlb_fill(void* cpu_object, uint64_t address, unsigned 
   ++stats_.tlb_fills;
   const WalkRequest request{Gva(address), static_cast<Access>(access), mmu_index == kMmuUser,
                             mmu_index == kMmuKernelSmap};
-  const WalkResult r = walk(memory_, monitor(), paging_, request);
+  const WalkResult r = translate(request);
   if (r.outcome == WalkResult::Outcome::ok) {
     auto& own = context();
     if (!r.global && own.non_global.size() < kMostTracked) own.non_global.push_back(page);
@@ -425,10 +432,12 @@ bool UnicornProcessor::on_tlb_fill(void* cpu_object, uint64_t address, unsigned 
         cpu_vmexit_x86_64(engine_, svm::exception + x86::kPF, 0, return_to);
       }
     }
-    const int protection = kReadPage | (r.writable ? kWritePage : 0) |
+    const int protection = (r.readable ? kReadPage : 0) | (r.writable ? kWritePage : 0) |
                            (request.access == Access::write ? kWritePage : 0) |
                            (r.executable ? kExecPage : 0);
     if (r.executable) own.executable.set(page_slot(page));
+    if (r.mapping.span != kPageSize)
+      own.large.set(own.large_slot(page, static_cast<unsigned>(std::countr_zero(r.mapping.span))));
     uint64_t extent = kPageSize;
     if (breakpoints_.any()) [[unlikely]] {
       if (!probe && !check_breakpoints(address, size, request.access))
@@ -491,6 +500,7 @@ void UnicornProcessor::flush_tlb() {
   context().fetch_from = nullptr;
   context().non_global.clear();
   context().executable.reset();
+  context().large.reset();
   tlb_flush_x86_64(cpu_object_);
   current_ = outer;
 }
@@ -499,15 +509,40 @@ void UnicornProcessor::flush_tlb() {
 void UnicornProcessor::flush_non_global() {
   auto& pages = context().non_global;
   if ((paging_.cr4 & x86::cr4::PGE) == 0 || pages.size() >= kMostTracked) return flush_tlb();
-  for (const uint64_t page : pages) flush_tlb_page(Gva(page));
+  context().fetch_from = nullptr;
+  for (const uint64_t page : pages) drop_page(page);
   pages.clear();
 }
 
+// "The instruction invalidates all TLB entries for the page, whatever its size": the engine holds a
+// large page in pieces. SDM vol. 2A, "INVLPG—Invalidate TLB Entries".
 void UnicornProcessor::flush_tlb_page(Gva linear) {
+  if (context().in_large_page(linear.value())) return flush_tlb();
   context().fetch_from = nullptr;
+  drop_page(linear.align_down(kPageSize).value());
+}
+
+void UnicornProcessor::drop_page(uint64_t linear) {
   auto* outer = std::exchange(current_, this);
-  tlb_flush_page_x86_64(cpu_object_, linear.align_down(kPageSize).value());
+  tlb_flush_page_x86_64(cpu_object_, linear);
   current_ = outer;
+}
+
+// SDM vol. 3A, "Operations that Invalidate TLBs and Paging-Structure Caches": page faults do.
+WalkResult UnicornProcessor::translate_by_memory(const WalkRequest& request) {
+  WalkResult result;
+  if (paging_.paging() && translations_->find(request, paging_, result)) return result;
+  result = walk(memory_, monitor(), paging_, request);
+  if (result.outcome == WalkResult::Outcome::page_fault)
+    translations_->page_invalidated(request.linear);
+  if (result.outcome == WalkResult::Outcome::ok && paging_.paging())
+    translations_->remember(request, result);
+  return result;
+}
+
+void UnicornProcessor::set_translation_memory(TranslationMemory* translations) {
+  translations_ = translations;
+  drop_all_translations();
 }
 
 // Blocks are told apart by the number of the set, in bits of the mode that the engine leaves free.
@@ -525,6 +560,18 @@ void UnicornProcessor::use_translations(const TranslationTag& tag) {
           cpu_object_, reinterpret_cast<uint64_t>(memory_.data()) + page * kPageSize, kPageSize);
   }
   own.watched.clear();
+}
+
+void UnicornProcessor::switch_translations(const TranslationTag& tag) {
+  use_translations(tag);
+  hold_context_to_paging();
+}
+
+// What INVLPG and MOV to control registers invalidate, they invalidate under every EPT pointer.
+// SDM vol. 3C, "Operations that Invalidate Cached Mappings".
+void UnicornProcessor::expire_other_contexts() {
+  const uint16_t vpid = context().tag.vpid;
+  contexts_->for_others([vpid](auto& other) { other.stale |= other.tag.vpid == vpid; });
 }
 
 void UnicornProcessor::drop_translations_of_vpid(uint16_t vpid) {

@@ -26,6 +26,7 @@
 #include "hw_models/cpu/processor_group.h"
 #include "hw_models/cpu/state_bank.h"
 #include "hw_models/cpu/translation_contexts.h"
+#include "hw_models/cpu/translation_memory.h"
 
 namespace cupel::cpu {
 
@@ -78,6 +79,7 @@ class UnicornProcessor final : public Processor {
   void fxrstor(const uint8_t* area512) override;
   uint32_t interruptibility() const override;
   void set_interruptibility(uint32_t bits) override;
+  bool iret_unblocked_nmi() const override { return iret_unblocked_nmi_; }
   uint64_t pending_debug() const override { return pending_debug_; }
   void set_pending_debug(uint64_t value) override { pending_debug_ = value; }
   x86::Activity activity() const override { return activity_; }
@@ -97,10 +99,12 @@ class UnicornProcessor final : public Processor {
   void flush_tlb() override;
   void flush_tlb_page(Gva linear) override;
   void use_translations(const TranslationTag& tag) override;
+  void switch_translations(const TranslationTag& tag) override;
   void drop_translations_of_vpid(uint16_t vpid) override;
   void drop_translations_of_ept(uint64_t ept) override;
   void drop_all_translations() override;
   void drop_page_of_vpid(uint16_t vpid, Gva linear) override;
+  void set_translation_memory(TranslationMemory* translations) override;
   bool read_operand(uint64_t linear, void* data, unsigned size, x86::Seg segment) override;
   bool write_operand(uint64_t linear, const void* data, unsigned size, x86::Seg segment) override;
   void complete(const Trap& trap) override { advance(trap.length); }
@@ -158,7 +162,10 @@ class UnicornProcessor final : public Processor {
   bool is_block(const char* code);  // or the way out of translated code?
   uint64_t blocks_dropped() const;
   void on_syscall(uint64_t length, uintptr_t return_to);
-  void on_iret_done() { nmi_blocked_ = false; }
+  // IRET ends blocking by NMI even when it faults. SDM vol. 3C, "Changes to Instruction Behavior in
+  // VMX Non-Root Operation".
+  void on_iret() { iret_unblocked_nmi_ = std::exchange(nmi_blocked_, false); }
+  void on_iret_done() { iret_unblocked_nmi_ = false; }
   void note_shadow(bool by_mov_ss) { shadow_is_mov_ss_ = by_mov_ss; }
   // Does this processor, or another one of its group, have translated code there?
   bool holds_code(uint64_t ram_address) const { return group_->holds_code(ram_address); }
@@ -192,6 +199,7 @@ class UnicornProcessor final : public Processor {
     vectoring_.reset();
   }
   void leave() {  // the monitor has taken the event
+    iret_unblocked_nmi_ = false;
     if (park_on_exit_) return park(Park::exit);
     ++stats_.exits;
     vectoring_.reset();
@@ -269,6 +277,11 @@ class UnicornProcessor final : public Processor {
   // state.cpp
   void recompute_hflags();
   void flush_what_paging_changes();
+  void hold_context_to_paging();
+  void drop_page(uint64_t linear);
+  WalkResult translate(const WalkRequest& request);
+  WalkResult translate_by_memory(const WalkRequest& request);
+  void expire_other_contexts();
   void put_into(StateBank& to) const;
   void take_from(const StateBank& from);
   uint64_t tsc() { return group_->observe_tsc(host_tsc()) + tsc_adjust_; }
@@ -313,6 +326,7 @@ class UnicornProcessor final : public Processor {
   // MSRs without effect, where the processor stands on a board.
   std::optional<x86::PlatformMsrs> platform_msrs_;
   bool nmi_blocked_ = false;
+  bool iret_unblocked_nmi_ = false;  // by the instruction under way
   bool shadow_is_mov_ss_ = false;
   uint64_t pending_debug_ = 0;
   x86::Activity activity_ = x86::Activity::active;
@@ -373,6 +387,7 @@ class UnicornProcessor final : public Processor {
   static constexpr size_t kMostTracked = 96;  // of TranslationContext::non_global, or all go
   std::optional<TranslationContexts> contexts_;
   TranslationContext& context() { return contexts_->current(); }
+  TranslationMemory* translations_ = nullptr;
   std::vector<bool> code_pages_;
   std::shared_ptr<ProcessorGroup> group_;
   static size_t page_slot(uint64_t linear) {

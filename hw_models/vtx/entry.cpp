@@ -15,7 +15,8 @@ EntryState LogicalProcessor::entry_state() {
 // SDM vol. 3C, "Basic VM-Entry Checks".
 Outcome LogicalProcessor::check_launch_state(bool launch) {
   if (!vmx_root_) return Outcome::undefined_opcode;
-  if (!has_current() || abort_ != VmxAbort::none) return Outcome::fail_invalid;
+  if (!has_current() || current_is_shadow_ || abort_ != VmxAbort::none)
+    return Outcome::fail_invalid;
   if (host_.blocking_by_mov_ss) return fail(VmxError::entry_blocked_by_mov_ss);
   if (launch && vmcs_.launch != LaunchState::clear) return fail(VmxError::vmlaunch_not_clear);
   if (!launch && vmcs_.launch != LaunchState::launched)
@@ -65,12 +66,9 @@ void LogicalProcessor::decode_controls() {
   if (executed()) take_shared_registers();
   take_host_values();
 
-  const uint64_t eptp = rules_.ept ? vmcs_[F::ept_pointer] : ~0ull;
-  const uint64_t vpid = proc2(proc2::enable_vpid) ? vmcs_[F::vpid] : 0;
-  flush_at_entry_ = vpid == 0;
-  tag_ = {static_cast<uint16_t>(vpid), rules_.ept ? eptp & ~0xfffull : cpu::TranslationTag::kNoEpt};
-  if (eptp != cached_eptp_) ept_cache_.clear();
-  cached_eptp_ = eptp;
+  tag_.vpid = proc2(proc2::enable_vpid) ? static_cast<uint16_t>(vmcs_[F::vpid]) : 0;
+  flush_at_entry_ = tag_.vpid == 0;
+  use_ept({vmcs_[F::ept_pointer], proc2(proc2::mode_based_execute)});
 }
 
 // What the guest gets from the host where the entry controls load nothing.
@@ -136,6 +134,8 @@ Outcome LogicalProcessor::execute_entry(bool launch) {
   }
   processor_.use_translations(tag_);
   if (flush_at_entry_) processor_.flush_tlb();
+  if (tlb_) [[unlikely]]
+    change_kept_space(tag_);
   guest_.leave_bank();
   guest_.load(rules_);
   if (vmcs_[F::entry_msr_load_count] != 0) {
@@ -151,6 +151,7 @@ Outcome LogicalProcessor::execute_entry(bool launch) {
   vmcs_.launch = LaunchState::launched;
   vmcs_.vmxon_epoch = vmxon_epoch_;
   exited_ = false;
+  pause_loop_.known = false;
   in_guest_ = true;
   if (proc(x86::proc::monitor_trap_flag)) [[unlikely]]
     processor_.stop_after_instruction(true);

@@ -20,16 +20,21 @@ Implemented make() {
            proc::unconditional_io | proc::io_bitmaps | proc::msr_bitmaps | proc::monitor_trap_flag |
            proc::monitor_exiting | proc::pause_exiting | proc::secondary_controls;
   s.proc2 = proc2::enable_ept | proc2::descriptor_table_exiting | proc2::enable_rdtscp |
-            proc2::enable_vpid | proc2::wbinvd_exiting | proc2::unrestricted_guest;
+            proc2::enable_vpid | proc2::wbinvd_exiting | proc2::unrestricted_guest |
+            proc2::enable_pml | proc2::mode_based_execute | proc2::vmcs_shadowing |
+            proc2::tsc_scaling | proc2::pause_loop_exiting | proc2::enable_vmfunc |
+            proc2::ept_violation_ve;
+  s.vmfunc = vmfunc::eptp_switching;
   s.exit = exitctl::host_address_space_size | exitctl::acknowledge_interrupt | exitctl::save_pat |
            exitctl::load_pat | exitctl::save_efer | exitctl::load_efer |
            exitctl::save_preemption_timer;
   s.entry = entryctl::ia32e_mode_guest | entryctl::load_pat | entryctl::load_efer;
-  s.ept_vpid = eptcap::execute_only | eptcap::walk_length_4 | eptcap::memory_type_uc |
-               eptcap::memory_type_wb | eptcap::page_2m | eptcap::page_1g | eptcap::invept |
-               eptcap::accessed_dirty | eptcap::invept_single | eptcap::invept_all |
-               eptcap::invvpid | eptcap::invvpid_address | eptcap::invvpid_single |
-               eptcap::invvpid_all | eptcap::invvpid_single_retain_global;
+  s.ept_vpid = eptcap::execute_only | eptcap::walk_length_4 | eptcap::walk_length_5 |
+               eptcap::violation_information | eptcap::memory_type_uc | eptcap::memory_type_wb |
+               eptcap::page_2m | eptcap::page_1g | eptcap::invept | eptcap::accessed_dirty |
+               eptcap::invept_single | eptcap::invept_all | eptcap::invvpid |
+               eptcap::invvpid_address | eptcap::invvpid_single | eptcap::invvpid_all |
+               eptcap::invvpid_single_retain_global;
   s.cr4 = cr4::VME | cr4::PVI | cr4::TSD | cr4::DE | cr4::PSE | cr4::PAE | cr4::MCE | cr4::PGE |
           cr4::PCE | cr4::OSFXSR | cr4::OSXMMEXCPT | cr4::UMIP | cr4::VMXE | cr4::FSGSBASE |
           cr4::OSXSAVE | cr4::SMEP | cr4::SMAP;

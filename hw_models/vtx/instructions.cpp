@@ -95,6 +95,7 @@ Outcome LogicalProcessor::execute_vmptrld(Hpa vmcs) {
   if (vmcs.value() == current_) return Outcome::succeed;
   retire_current();
   current_ = vmcs.value();
+  current_is_shadow_ = (revision & kShadowVmcs) != 0;
   load_region(memory_, vmcs, vmcs_);
   guest_.vmcs_replaced();
   host_bank_good_ = false;
@@ -155,13 +156,19 @@ Outcome LogicalProcessor::execute_vmread(uint32_t encoding, uint64_t& value) {
   return Outcome::succeed;
 }
 
+FieldInfo LogicalProcessor::field_of_profile(uint32_t encoding) const {
+  if (!lookup_covers(encoding)) return {};
+  const FieldInfo& info = fields_[lookup_slot(encoding)];
+  const bool half = x86::is_high_access(encoding);
+  return half && info.width != x86::FieldWidth::bits64 ? FieldInfo{} : info;
+}
+
 Outcome LogicalProcessor::execute_vmwrite(uint32_t encoding, uint64_t value) {
   if (!vmx_root_) return Outcome::undefined_opcode;
   if (!has_current()) return Outcome::fail_invalid;
-  const FieldInfo info = lookup_covers(encoding) ? fields_[lookup_slot(encoding)] : FieldInfo{};
+  const FieldInfo info = field_of_profile(encoding);
   const bool high = x86::is_high_access(encoding);
-  if (info.index == F::none || (high && info.width != x86::FieldWidth::bits64))
-    return fail(VmxError::unsupported_component);
+  if (info.index == F::none) return fail(VmxError::unsupported_component);
   if (info.type == x86::FieldType::read_only && !capabilities_.vmwrite_any_field)
     return fail(VmxError::read_only_component);
   value &= width_mask(info.width);
@@ -212,16 +219,15 @@ Outcome LogicalProcessor::execute_invept(uint64_t type, const x86::InveptDescrip
   const bool all = type == 2 && (caps & eptcap::invept_all) != 0;
   if ((!single && !all) || descriptor.reserved != 0) return fail(VmxError::invalid_operand);
   if (single) {
-    const uint64_t eptp = descriptor.eptp, memory_type = eptp & 7;
-    const bool valid = (memory_type == 0 || memory_type == 6) && (eptp >> 3 & 7) == 3 &&
-                       (eptp & 0xf80) == 0 && eptp >> physical_bits_ == 0;
-    if (!valid) return fail(VmxError::invalid_operand);
-    // Mappings are tagged with bits 51:12 of the EPTP.
-    if ((eptp ^ cached_eptp_) >> 12 == 0) ept_cache_.clear();
-    processor_.drop_translations_of_ept(eptp & ~0xfffull);
+    if (!eptp_valid(descriptor.eptp, ept_features_)) return fail(VmxError::invalid_operand);
+    const uint64_t tag = EptMode{descriptor.eptp}.tag();
+    ept_caches_.clear_tag(tag);
+    if (tlb_) tlb_->drop_ept(tag);
+    processor_.drop_translations_of_ept(tag);
     return Outcome::succeed;
   }
-  ept_cache_.clear();
+  ept_caches_.clear_all();
+  if (tlb_) tlb_->drop_all_ept();
   processor_.drop_all_translations();
   return Outcome::succeed;
 }
@@ -242,7 +248,21 @@ Outcome LogicalProcessor::execute_invvpid(uint64_t type, const x86::InvvpidDescr
   } else {
     processor_.drop_translations_of_vpid(descriptor.vpid);
   }
+  if (tlb_) invalidate_kept(type, descriptor);
   return Outcome::succeed;
+}
+
+void LogicalProcessor::invalidate_kept(uint64_t type, const x86::InvvpidDescriptor& descriptor) {
+  switch (type) {
+    case 0:
+      return tlb_->drop_page(descriptor.vpid, Gva(descriptor.linear_address));
+    case 1:
+      return tlb_->drop_vpid(descriptor.vpid);
+    case 2:
+      return tlb_->drop_vpids();
+    default:
+      return tlb_->drop_vpid_but_globals(descriptor.vpid);
+  }
 }
 
 Outcome LogicalProcessor::execute_vmcall() {

@@ -156,7 +156,7 @@ bool LogicalProcessor::on_cr(Trap& trap) {
 // VMX instructions exit unconditionally, except where they are undefined: outside protected mode,
 // in virtual-8086 mode and in compatibility mode. SDM vol. 3C, "Relative Priority of Faults and VM
 // Exits".
-bool LogicalProcessor::on_vmx_instruction(const Trap& trap) {
+bool LogicalProcessor::on_vmx_instruction(Trap& trap) {
   using cpu::VmxInstruction;
   const bool undefined =
       (processor_.cr(0) & x86::cr0::PE) == 0 || (processor_.rflags() & x86::rflags::VM) != 0 ||
@@ -174,10 +174,12 @@ bool LogicalProcessor::on_vmx_instruction(const Trap& trap) {
     case VmxInstruction::vmptrst:
       return exits(ExitReason::vmptrst);
     case VmxInstruction::vmread:
+      if (!undefined && !vmcs_access_exits(trap)) return on_shadow_access(trap);
       return exits(ExitReason::vmread);
     case VmxInstruction::vmresume:
       return exits(ExitReason::vmresume);
     case VmxInstruction::vmwrite:
+      if (!undefined && !vmcs_access_exits(trap)) return on_shadow_access(trap);
       return exits(ExitReason::vmwrite);
     case VmxInstruction::vmxoff:
       return exits(ExitReason::vmxoff);
@@ -187,9 +189,10 @@ bool LogicalProcessor::on_vmx_instruction(const Trap& trap) {
       return exits(ExitReason::invept);
     case VmxInstruction::invvpid:
       return exits(ExitReason::invvpid);
+    case VmxInstruction::vmfunc:
+      return on_vmfunc(trap);
     // Not offered: undefined whatever the mode.
     case VmxInstruction::none:
-    case VmxInstruction::vmfunc:
     case VmxInstruction::getsec:
     case VmxInstruction::invpcid:
     case VmxInstruction::rdrand:
@@ -206,7 +209,7 @@ bool LogicalProcessor::on_trap(Trap& trap) {
   if (!executed()) return on_guest_trap(trap);
   if (!in_guest_) return on_root_trap(trap);
   if (!on_guest_trap(trap)) return false;
-  take_effect();
+  if (!trap.completed) take_effect();
   return true;
 }
 
@@ -239,7 +242,7 @@ bool LogicalProcessor::on_guest_trap(Trap& trap) {
     case TrapKind::invlpg:
       return proc(proc::invlpg_exiting) && exit_on(ExitReason::invlpg, trap, trap.address);
     case TrapKind::pause:
-      return proc(proc::pause_exiting) && exit_on(ExitReason::pause, trap);
+      return on_pause(trap);
     case TrapKind::mwait:
       return proc(proc::mwait_exiting) && exit_on(ExitReason::mwait, trap);
     case TrapKind::monitor:
@@ -279,34 +282,6 @@ bool LogicalProcessor::on_guest_trap(Trap& trap) {
   return false;
 }
 
-// Without EPT, guest-physical addresses are physical addresses. SDM vol. 3C, "EPT Overview".
-cpu::PhysicalTranslation LogicalProcessor::translate(const cpu::PhysicalAccess& access) {
-  if ((executed() && !in_guest_) || !proc2(x86::proc2::enable_ept))
-    return {true, Hpa(access.gpa.value()), true, true};
-  const uint64_t eptp = vmcs_[F::ept_pointer];
-  if (const auto known = ept_cache_.find(access, (eptp & kEptpFlags) != 0)) return *known;
-  const EptWalk walk = walk_ept(memory_, eptp, ept_features_, access, true);
-  if (walk.outcome != EptWalk::Outcome::translated) return {};
-  ept_cache_.remember(access.gpa, walk);
-  return {true, walk.hpa, walk.writable && walk.dirty, walk.executable};
-}
-
-// SDM vol. 3C, "EPT-Induced VM Exits".
-void LogicalProcessor::on_translation_fault(const cpu::PhysicalAccess& access) {
-  const uint64_t eptp = vmcs_[F::ept_pointer];
-  const EptWalk walk = walk_ept(memory_, eptp, ept_features_, access, false);
-  if (walk.outcome == EptWalk::Outcome::misconfiguration) {
-    record_exit(ExitReason::ept_misconfiguration, 0, 0);
-  } else {
-    record_exit(ExitReason::ept_violation, violation_of(walk, eptp, access).encode(), 0);
-    if (access.linear_valid) vmcs_[F::guest_linear_address] = access.linear.value();
-  }
-  vmcs_[F::guest_physical_address] = access.gpa.value();
-  record_vectoring();
-  save_rf_ = (vmcs_[F::idt_vectoring_info] >> 31) == 0;
-  if (executed()) take_effect();
-}
-
 // SDM vol. 3C, "CR0 guest/host masks and read shadows".
 uint64_t LogicalProcessor::visible_cr(unsigned number, uint64_t real) {
   uint64_t mask = 0, shadow = 0;
@@ -319,11 +294,6 @@ uint64_t LogicalProcessor::visible_cr(unsigned number, uint64_t real) {
     shadow = vmcs_[F::cr4_read_shadow];
   }
   return (shadow & mask) | (real & ~mask);
-}
-
-uint64_t LogicalProcessor::visible_tsc(uint64_t host_tsc) {
-  const bool root = executed() && !in_guest_;
-  return !root && proc(x86::proc::tsc_offsetting) ? host_tsc + vmcs_[F::tsc_offset] : host_tsc;
 }
 
 }  // namespace cupel::vtx

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,6 +21,7 @@
 #include "hw_models/vtx/ept_cache.h"
 #include "hw_models/vtx/guest_state.h"
 #include "hw_models/vtx/host_state.h"
+#include "hw_models/vtx/tagged_tlb.h"
 #include "hw_models/vtx/vmcs.h"
 #include "hw_models/vtx/vmx_error.h"
 
@@ -144,6 +146,12 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   HostState& host_state();                   // changes are seen by the next entry's checks
   const CapabilityProfile& capabilities() const { return capabilities_; }
 
+  // Adversarial mode: translations stay in use as long as the architecture allows, and the use of
+  // one that the tables no longer give is reported. Slow; deterministic. Switching it on or off
+  // drops all translations.
+  void keep_translations(bool keep);
+  TaggedTlb* kept_translations() { return tlb_.get(); }  // nullptr: the mode is off
+
   // --- cpu::Monitor: VMX non-root operation
   // --------------------------------------------------------
   bool on_trap(cpu::Trap& trap) override;
@@ -163,6 +171,8 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   bool execute_instruction(const cpu::Trap& trap);
   bool execute_pointer_operand(const cpu::Trap& trap);
   bool execute_vmread_operands(const cpu::Trap& trap);
+  bool vmread_destination(const cpu::Trap& trap, uint64_t value);
+  bool vmwrite_source(const cpu::Trap& trap, uint64_t& value);
   bool execute_vmwrite_operands(const cpu::Trap& trap);
   bool execute_invalidation(const cpu::Trap& trap);
   bool execute_entry_here(const cpu::Trap& trap, bool launch);
@@ -191,6 +201,7 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   uint64_t read_field(const FieldInfo& info);
   void retire_current();  // writes the current VMCS back to its region
   void written(F field);
+  FieldInfo field_of_profile(uint32_t encoding) const;  // F::none: no such field, or no such half
   bool has_current() const { return current_ != kNoVmcs; }
 
   // entry.cpp
@@ -227,9 +238,31 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   bool on_msr(const cpu::Trap& trap, bool write);
   bool on_cr(cpu::Trap& trap);
   bool on_cr0_or_cr4_value(cpu::Trap& trap, uint64_t value);
-  bool on_vmx_instruction(const cpu::Trap& trap);
+  bool on_vmx_instruction(cpu::Trap& trap);
   bool msr_bitmap_exits(uint32_t index, bool write) const;
   bool io_bitmap_exits(uint16_t port, unsigned size) const;
+
+  // guest_physical.cpp
+  void use_ept(const EptMode& mode);
+  cpu::PhysicalTranslation translate_adversarially(const cpu::PhysicalAccess& access);
+  void invalidate_kept(uint64_t type, const x86::InvvpidDescriptor& descriptor);
+  void change_kept_space(const cpu::TranslationTag& tag);
+  bool set_ept_flags(Gpa gpa, const EptWalk& walk);
+
+  // vm_functions.cpp
+  bool on_vmfunc(cpu::Trap& trap);
+  bool switch_eptp();
+  bool convert_violation(const EptWalk& walk, const cpu::PhysicalAccess& access,
+                         uint64_t qualification);
+
+  // shadowing.cpp
+  bool vmcs_access_exits(const cpu::Trap& trap);
+  bool on_shadow_access(cpu::Trap& trap);
+  Outcome shadow_vmread(Hpa region, uint32_t encoding, uint64_t& value);
+  Outcome shadow_vmwrite(Hpa region, uint32_t encoding, uint64_t value);
+
+  // guest_time.cpp
+  bool on_pause(const cpu::Trap& trap);
 
   // boundary.cpp
   bool interrupts_open();
@@ -256,7 +289,8 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   CapabilityProfile capabilities_;
   HostState host_;
   EptFeatures ept_features_;
-  EptCache ept_cache_;
+  EptCaches ept_caches_;
+  std::unique_ptr<TaggedTlb> tlb_;  // adversarial mode
   uint8_t physical_bits_, linear_bits_;
   const CheckTable& checks_ = CheckTable::instance();
   std::array<FieldInfo, kLookupSize> fields_{};  // of this profile
@@ -265,7 +299,8 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   uint32_t vmxon_epoch_ = 0;
   Hpa vmxon_region_;
   uint64_t current_ = kNoVmcs;  // address of the current VMCS
-  Vmcs vmcs_;                   // its data
+  bool current_is_shadow_ = false;
+  Vmcs vmcs_;  // its data
   GuestState guest_{processor_, vmcs_};
   RowSet due_;          // checks whose fields were written since they last held
   RowSet memory_rows_;  // checks that depend on memory as well
@@ -282,8 +317,12 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   bool save_rf_ = false;                // the exit is fault-like: RFLAGS.RF is saved as 1
   std::optional<cpu::Event> reinject_;  // the guest parked only to take this event
   bool pat_in_processor_ = false;       // the host's PAT is what the guest left
-  uint64_t cached_eptp_ = ~0ull;        // whose mappings ept_cache_ holds
-  cpu::TranslationTag tag_;             // of the guest's translations
+  EptMode ept_;                         // in force, with EPT
+  struct PauseLoop {
+    bool known = false;  // a PAUSE at CPL 0 since VM entry
+    uint64_t first = 0, last = 0;
+  } pause_loop_;
+  cpu::TranslationTag tag_;  // of the guest's translations
   VmxAbort abort_ = VmxAbort::none;
 
   cpu::SystemBus* bus_ = nullptr;  // set: executed use

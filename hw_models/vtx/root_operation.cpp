@@ -6,6 +6,7 @@
 #include "core/probe.h"
 #include "core/x86/msr.h"
 #include "hw_models/vtx/logical_processor.h"
+#include "hw_models/vtx/operands.h"
 
 namespace cupel::vtx {
 
@@ -14,14 +15,6 @@ using cpu::TrapKind;
 using cpu::VmxInstruction;
 
 namespace {
-
-// Operands as the VM-exit instruction-information field has them.
-x86::Gpr register1(const Trap& t) { return static_cast<x86::Gpr>(t.instruction_info >> 3 & 15); }
-x86::Gpr register2(const Trap& t) { return static_cast<x86::Gpr>(t.instruction_info >> 28 & 15); }
-bool in_register(const Trap& t) { return (t.instruction_info >> 10 & 1) != 0; }
-x86::Seg operand_segment(const Trap& t) {
-  return static_cast<x86::Seg>(t.instruction_info >> 15 & 7);
-}
 
 constexpr bool is_capability_msr(uint32_t index) {
   return index >= x86::msr::VMX_BASIC && index <= x86::msr::VMX_EXIT2;
@@ -176,39 +169,42 @@ bool LogicalProcessor::execute_pointer_operand(const Trap& trap) {
 // field. SDM vol. 3C, "VMREAD—Read Field from Virtual-Machine Control Structure".
 bool LogicalProcessor::execute_vmread_operands(const Trap& trap) {
   const bool wide = processor_.code_is_64bit();
-  auto& gpr = processor_.gpr();
+  const auto& gpr = processor_.gpr();
   const uint64_t encoding = wide ? gpr[register2(trap)] : gpr[register2(trap)] & 0xffffffff;
   uint64_t value = 0;
   const Outcome outcome = encoding >> 32 == 0
                               ? execute_vmread(static_cast<uint32_t>(encoding), value)
                           : has_current() ? fail(VmxError::unsupported_component)
                                           : Outcome::fail_invalid;
-  if (outcome == Outcome::succeed) {
-    if (!wide) value &= 0xffffffff;
-    if (in_register(trap)) {
-      gpr[register1(trap)] = value;
-    } else if (!processor_.write_operand(trap.address, &value, wide ? 8 : 4,
-                                         operand_segment(trap))) {
-      return true;
-    }
-  }
+  if (outcome == Outcome::succeed && !vmread_destination(trap, value)) return true;
   conclude(trap, outcome);
   return true;
 }
 
-bool LogicalProcessor::execute_vmwrite_operands(const Trap& trap) {
+// False: the access to the operand has faulted.
+bool LogicalProcessor::vmread_destination(const Trap& trap, uint64_t value) {
   const bool wide = processor_.code_is_64bit();
-  auto& gpr = processor_.gpr();
-  uint64_t encoding = gpr[register2(trap)], value = 0;
-  if (in_register(trap)) {
-    value = gpr[register1(trap)];
-  } else if (!processor_.read_operand(trap.address, &value, wide ? 8 : 4, operand_segment(trap))) {
-    return true;
-  }
-  if (!wide) {
-    encoding &= 0xffffffff;
-    value &= 0xffffffff;
-  }
+  if (!wide) value &= 0xffffffff;
+  if (!in_register(trap))
+    return processor_.write_operand(trap.address, &value, wide ? 8 : 4, operand_segment(trap));
+  processor_.gpr()[register1(trap)] = value;
+  return true;
+}
+
+bool LogicalProcessor::vmwrite_source(const Trap& trap, uint64_t& value) {
+  const bool wide = processor_.code_is_64bit();
+  value = 0;
+  if (!in_register(trap))
+    return processor_.read_operand(trap.address, &value, wide ? 8 : 4, operand_segment(trap));
+  value = processor_.gpr()[register1(trap)];
+  if (!wide) value &= 0xffffffff;
+  return true;
+}
+
+bool LogicalProcessor::execute_vmwrite_operands(const Trap& trap) {
+  uint64_t encoding = processor_.gpr()[register2(trap)], value = 0;
+  if (!vmwrite_source(trap, value)) return true;
+  if (!processor_.code_is_64bit()) encoding &= 0xffffffff;
   conclude(trap, encoding >> 32 == 0 ? execute_vmwrite(static_cast<uint32_t>(encoding), value)
                  : has_current()     ? fail(VmxError::unsupported_component)
                                      : Outcome::fail_invalid);
@@ -290,6 +286,8 @@ void LogicalProcessor::put_host_into_processor() {
   const uint32_t nmi = blocking_by_nmi_after_exit() ? x86::interruptibility::nmi : 0;
   processor_.use_translations({});
   if (flush_at_entry_) processor_.flush_tlb();  // VPID 0 is the host's too
+  if (tlb_) [[unlikely]]
+    change_kept_space({});
   if (host_bank_good_ && processor_.bank_cr0(bank) == host_.cr0 &&
       processor_.bank_efer(bank) == host_.efer) {
     processor_.load_bank(bank);

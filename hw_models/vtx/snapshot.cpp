@@ -42,7 +42,7 @@ void LogicalProcessor::restore(const Snapshot& s) {
   due_ = checks_.all();
   host_bank_good_ = false;
   guest_.vmcs_replaced();
-  ept_cache_.clear();
+  ept_caches_.clear_all();
   if (has_current()) decode_controls();
   controls_changed_ = true;
   processor_.use_translations(in_guest_ ? tag_ : cpu::TranslationTag{});

@@ -82,6 +82,14 @@ void store_region(PhysicalMemory& memory, Hpa region, const Vmcs& vmcs) {
   memory.write(region + kFieldsOffset, vmcs.values);
 }
 
+uint64_t read_region_field(const PhysicalMemory& memory, Hpa region, F field) {
+  return memory.read<uint64_t>(region + kFieldsOffset + static_cast<size_t>(field) * 8) &
+         width_mask(x86::field_width(encoding_of(field)));
+}
+void write_region_field(PhysicalMemory& memory, Hpa region, F field, uint64_t value) {
+  memory.write(region + kFieldsOffset + static_cast<size_t>(field) * 8, value);
+}
+
 void store_launch_state(PhysicalMemory& memory, Hpa region, LaunchState state) {
   memory.write(region + kLaunchOffset, static_cast<uint32_t>(state));
 }

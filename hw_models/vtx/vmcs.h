@@ -63,6 +63,9 @@ struct Vmcs {
 uint32_t region_revision(const PhysicalMemory& memory, Hpa region);
 void load_region(const PhysicalMemory& memory, Hpa region, Vmcs& vmcs);
 void store_region(PhysicalMemory& memory, Hpa region, const Vmcs& vmcs);
+// One field of a VMCS that is not current.
+uint64_t read_region_field(const PhysicalMemory& memory, Hpa region, F field);
+void write_region_field(PhysicalMemory& memory, Hpa region, F field, uint64_t value);
 void store_launch_state(PhysicalMemory& memory, Hpa region, LaunchState state);
 void store_abort_indicator(PhysicalMemory& memory, Hpa region, uint32_t indicator);
 

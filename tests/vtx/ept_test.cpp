@@ -35,12 +35,30 @@ struct Tables {
     a.access = access;
     a.paging_structure = structure;
     a.linear = Gva(0x7000);
+    return walk(a, eptp);
+  }
+  // One access with its effects.
+  EptWalk walk(const PhysicalAccess& a, uint64_t eptp) {
     last = a;
-    return walk_ept(*memory, eptp, features, a, true);
+    mode.pointer = eptp;
+    const EptWalk w = walk_ept(*memory, mode, features, a);
+    if (w.flags_missing) set_flags(*memory, w);
+    return w;
+  }
+  EptWalk fetch(uint64_t gpa, bool user_page) {
+    PhysicalAccess a;
+    a.gpa = Gpa(gpa);
+    a.access = Access::fetch;
+    a.user = user_page;
+    return walk(a, kEptp);
+  }
+  uint64_t qualification(const EptWalk& w) {
+    return violation_of(w, mode, features, last).encode();
   }
 
   std::unique_ptr<PhysicalMemory> memory;
   EptFeatures features;
+  EptMode mode;
   PhysicalAccess last;
 };
 
@@ -60,9 +78,8 @@ TEST(Ept, ViolationReportsAccessAndRights) {
   Tables t;
   const EptWalk w = t.walk(0x1234, Access::write);
   EXPECT_EQ(w.outcome, Outcome::violation);
-  const auto v = violation_of(w, kEptp, t.last);
-  EXPECT_EQ(v.encode(), (2u | 1u << 3 | 1u << 5 | 1u << 7 | 1u << 8));
-  EXPECT_EQ(violation_of(t.walk(0x2000, Access::fetch), kEptp, t.last).encode(),
+  EXPECT_EQ(t.qualification(w), (2u | 1u << 3 | 1u << 5 | 1u << 7 | 1u << 8));
+  EXPECT_EQ(t.qualification(t.walk(0x2000, Access::fetch)),
             (4u | 1u << 7 | 1u << 8));  // not present: no rights
 }
 
@@ -117,6 +134,107 @@ TEST(Ept, Misconfigurations) {
   EXPECT_EQ(t.walk(2_MiB).outcome, Outcome::translated);
 }
 
+TEST(Ept, ModeBasedExecute) {
+  Tables t;
+  constexpr uint64_t user_execute = 1 << 10;
+  EXPECT_EQ(t.fetch(0, true).outcome, Outcome::translated);  // bit 2 is for all without the control
+  t.mode.mode_based = true;
+  EXPECT_EQ(t.fetch(0, false).outcome, Outcome::translated);
+  const EptWalk w = t.fetch(0, true);
+  EXPECT_EQ(w.outcome, Outcome::violation);
+  EXPECT_EQ(t.qualification(w), (4u | kR << 3 | kW << 3 | kX << 3 | 1u << 7 | 1u << 8));
+  for (const uint64_t at : {kPml4, kPdpt, kPd}) t.put(at, t.at(at) | user_execute);
+  t.put(kPt, 0x80000 | kR | kWb | user_execute);
+  EXPECT_EQ(t.fetch(0, true).outcome, Outcome::translated);
+  const EptWalk supervisor = t.fetch(0, false);
+  EXPECT_EQ(supervisor.outcome, Outcome::violation);
+  EXPECT_EQ(t.qualification(supervisor), (4u | kR << 3 | 1u << 6 | 1u << 7 | 1u << 8));
+  // Bit 10 alone makes an entry present, and execute-only.
+  t.put(kPt, 0x80000 | kWb | user_execute);
+  EXPECT_EQ(t.fetch(0, true).outcome, Outcome::translated);
+  t.features.execute_only = false;
+  EXPECT_EQ(t.fetch(0, true).outcome, Outcome::misconfiguration);
+  t.mode.mode_based = false;
+  EXPECT_EQ(t.fetch(0, true).outcome, Outcome::violation);
+}
+
+TEST(Ept, FiveLevels) {
+  Tables t;
+  constexpr uint64_t pml5 = 0x14000, eptp = pml5 | 4 << 3 | 6, high = 1ull << 48;
+  t.put(pml5, kPml4 | kRwx);
+  EXPECT_EQ(t.walk(0x123, Access::read, eptp).hpa, Hpa(0x80123));
+  EXPECT_EQ(t.walk(high, Access::read, eptp).outcome, Outcome::violation);
+  t.put(pml5 + 8, kPml4 | kRwx);
+  EXPECT_EQ(t.walk(high + 0x123, Access::read, eptp).hpa, Hpa(0x80123));
+  EXPECT_EQ(t.walk(high, Access::read, kEptp).outcome, Outcome::violation);  // beyond 48 bits
+  t.put(pml5, kPml4 | kRwx | kBig);
+  EXPECT_EQ(t.walk(0, Access::read, eptp).outcome, Outcome::misconfiguration);
+}
+
+TEST(Ept, AdvancedInformationWhereOffered) {
+  Tables t;
+  PhysicalAccess a;
+  a.gpa = Gpa(0x1000);
+  a.access = Access::write;
+  a.user = true;
+  a.writable_page = false;
+  a.no_execute_page = true;
+  const EptWalk w = t.walk(a, kEptp);
+  constexpr uint64_t plain = 2u | 1u << 3 | 1u << 5 | 1u << 7 | 1u << 8;
+  EXPECT_EQ(t.qualification(w), plain);
+  t.features.violation_information = true;
+  EXPECT_EQ(t.qualification(w), plain | 1u << 9 | 1u << 11);
+  t.last.paging_structure = true;  // undefined then: clear
+  EXPECT_EQ(t.qualification(w), plain & ~(1ull << 8));
+}
+
+TEST(Ept, ConvertibleUnlessTheLastEntrySuppressesIt) {
+  Tables t;
+  constexpr uint64_t suppress = 1ull << 63;
+  EXPECT_TRUE(t.walk(0x1000, Access::write).convertible);
+  EXPECT_TRUE(t.walk(0x2000).convertible);
+  t.put(kPd, t.at(kPd) | suppress);  // refers to a table: ignored
+  EXPECT_TRUE(t.walk(0x1000, Access::write).convertible);
+  t.put(kPt + 8, t.at(kPt + 8) | suppress);
+  EXPECT_FALSE(t.walk(0x1000, Access::write).convertible);
+  t.put(kPt + 16, suppress);
+  EXPECT_FALSE(t.walk(0x2000).convertible);
+}
+
+TEST(Ept, PointersThatEntryTakes) {
+  EptFeatures f;
+  f.capabilities = server_capabilities().ept_vpid;
+  EXPECT_TRUE(eptp_valid(kEptp, f));
+  EXPECT_TRUE(eptp_valid(kEptpAd, f));
+  EXPECT_TRUE(eptp_valid(kEptp & ~7ull, f));
+  for (const uint64_t bad :
+       std::initializer_list<uint64_t>{kEptp | 1, kEptp & ~0x38ull, kEptp | 1 << 7, kEptp | 1 << 8,
+                                       kEptp | 1 << 11, kEptp | 1ull << 40, kEptp ^ 7 << 3})
+    EXPECT_FALSE(eptp_valid(bad, f)) << std::hex << bad;
+}
+
+TEST(EptCaches, KeepEveryPointersMappings) {
+  EptCaches caches;
+  Tables t;
+  PhysicalAccess a;
+  a.gpa = Gpa(0x123);
+  const EptMode one{kEptp}, two{kEptp + 0x10000};
+  EXPECT_TRUE(caches.select(one));
+  caches.current().remember(a.gpa, t.walk(a, kEptp));
+  EXPECT_TRUE(caches.select(two));
+  EXPECT_FALSE(caches.current().find(a, false));
+  EXPECT_TRUE(caches.select(one));
+  EXPECT_TRUE(caches.current().find(a, false));
+  caches.clear_tag(two.tag());
+  EXPECT_TRUE(caches.current().find(a, false));
+  // The same tables under other rules: what is remembered does not hold.
+  EXPECT_FALSE(caches.select({kEptpAd}));
+  EXPECT_FALSE(caches.current().find(a, true));
+  for (uint64_t n = 1; n < 40; ++n) EXPECT_TRUE(caches.select({kEptp + n * 0x100000}));
+  EXPECT_TRUE(caches.select({kEptpAd}));
+  EXPECT_FALSE(caches.current().find(a, true));
+}
+
 TEST(Ept, AccessedAndDirtyFlags) {
   Tables t;
   EXPECT_TRUE(t.walk(0).dirty);  // not in use: nothing to ask again for
@@ -141,7 +259,7 @@ TEST(Ept, PagingStructureAccessesAreWritesWithFlags) {
   EXPECT_EQ(t.walk(0x1000, Access::read, kEptp, true).outcome, Outcome::translated);
   const EptWalk w = t.walk(0x1000, Access::read, kEptpAd, true);
   EXPECT_EQ(w.outcome, Outcome::violation);
-  EXPECT_EQ(violation_of(w, kEptpAd, t.last).encode(), (3u | 1u << 3 | 1u << 5 | 1u << 7));
+  EXPECT_EQ(t.qualification(w), (3u | 1u << 3 | 1u << 5 | 1u << 7));
   EXPECT_EQ(t.walk(0, Access::read, kEptpAd, true).outcome, Outcome::translated);
   EXPECT_EQ(t.at(kPt) & kD, kD);
 }

@@ -127,8 +127,7 @@ TEST(VmreadVmwrite, WidthsAndHighAccess) {
 TEST(VmreadVmwrite, FieldsOfAbsentFeaturesDoNotExist) {
   Rig rig;
   uint64_t value = 0;
-  for (const F f : {F::pml_address, F::virtual_apic_address, F::tpr_threshold, F::guest_ssp,
-                    F::tsc_multiplier, F::guest_interrupt_status})
+  for (const F f : {F::guest_ssp, F::hlat_pointer, F::pid_pointer_table, F::instruction_timeout})
     EXPECT_EQ(rig.vmx.vmread(encoding_of(f), value), VmxStatus::fail_valid) << name_of(f);
   EXPECT_EQ(rig.vmx.last_error(), VmxError::unsupported_component);
   EXPECT_EQ(rig.vmx.vmread(0xffffffff, value), VmxStatus::fail_valid);
@@ -179,7 +178,7 @@ TEST(HostMsrs, CapabilitiesAndFeatureControl) {
   EXPECT_TRUE(rig.vmx.rdmsr(x86::msr::VMX_BASIC, value));
   EXPECT_EQ(value & 0x7fffffff, rig.vmx.capabilities().revision);
   EXPECT_FALSE(rig.vmx.wrmsr(x86::msr::VMX_BASIC, 0));
-  EXPECT_FALSE(rig.vmx.rdmsr(x86::msr::VMX_VMFUNC, value));
+  EXPECT_FALSE(rig.vmx.rdmsr(x86::msr::VMX_PROCBASED3, value));
   EXPECT_TRUE(rig.vmx.rdmsr(x86::msr::FEATURE_CONTROL, value));
   EXPECT_EQ(value, 5u);
   EXPECT_FALSE(rig.vmx.wrmsr(x86::msr::FEATURE_CONTROL, 0));
