@@ -57,7 +57,49 @@ class MachineConsole {
     return all;
   }
 
+  // Of all processors together, as JSON.
+  std::string coverage() const {
+    vtx::Coverage sum;
+    for (unsigned n = 0; n < machine_->processor_count(); ++n) sum.add(machine_->vtx(n).coverage());
+    return vtx::to_json(sum, machine_->vtx(0).capabilities());
+  }
+  py::list last_exits(unsigned n) const {
+    py::list all;
+    const vtx::ExitRing& ring = at(n).last_exits();
+    for (size_t k = 0; k < ring.size(); ++k) {
+      const vtx::ExitNote& note = ring[k];
+      py::dict d;
+      d["time_ns"] = note.time.count();
+      d["reason"] = x86::to_string(static_cast<x86::ExitReason>(note.reason & 0xffff));
+      d["number"] = note.reason;
+      d["qualification"] = note.qualification;
+      d["rip"] = note.rip;
+      d["instruction_length"] = note.instruction_length;
+      d["vmcs"] = note.vmcs;
+      all.append(d);
+    }
+    return all;
+  }
+  // Name to value of every field; empty when no VMCS is current.
+  py::dict vmcs(unsigned n) const {
+    py::dict fields;
+    const vtx::Vmcs* current = at(n).current_vmcs();
+    for (size_t k = 0; current != nullptr && k < vtx::kFieldCount; ++k) {
+      const auto field = static_cast<vtx::F>(k);
+      if (at(n).capabilities().has_field(vtx::encoding_of(field)))
+        fields[vtx::name_of(field)] = (*current)[field];
+    }
+    return fields;
+  }
+  // What refused the last VM entry, as text; empty when it went through.
+  std::string entry_failures(unsigned n) const { return at(n).describe_entry_failures(); }
+
  private:
+  vtx::LogicalProcessor& at(unsigned n) const {
+    if (n >= machine_->processor_count())
+      raise(Error{ErrorKind::bad_input, "there is no processor " + std::to_string(n), ""});
+    return machine_->vtx(n);
+  }
   std::unique_ptr<Machine> machine_;
 };
 
@@ -109,9 +151,14 @@ void bind_machine(py::module_& module) {
       .def_property_readonly("virtual_ns", &MachineConsole::virtual_ns)
       .def_property_readonly("stop_kind", &MachineConsole::stop_kind)
       .def_property_readonly("stop_text", &MachineConsole::stop_text)
-      .def_property_readonly("processors", &MachineConsole::processors);
+      .def_property_readonly("processors", &MachineConsole::processors)
+      .def("coverage", &MachineConsole::coverage)
+      .def("last_exits", &MachineConsole::last_exits, py::arg("processor"))
+      .def("vmcs", &MachineConsole::vmcs, py::arg("processor"))
+      .def("entry_failures", &MachineConsole::entry_failures, py::arg("processor"));
   module.def("make_machine", &make_machine, py::arg("image"), py::arg("append"), py::arg("modules"),
-             py::arg("processors"), py::arg("memory"), py::arg("seed") = 0, py::arg("kind") = "", py::arg("profile") = "server");
+             py::arg("processors"), py::arg("memory"), py::arg("seed") = 0, py::arg("kind") = "",
+             py::arg("profile") = "server");
 }
 
 }  // namespace cupel::python

@@ -31,6 +31,8 @@ std::optional<CheckStage> LogicalProcessor::check_entry() {
   if (due_.empty()) return std::nullopt;
   run_checks(entry_state(), due_, failures_);
   if (failures_.empty()) return std::nullopt;
+  for (const CheckFailure& failure : failures_)
+    coverage_.rows_failed.set(checks_.find(failure.row->id));
   return failures_.front().stage;
 }
 
@@ -39,6 +41,10 @@ std::optional<CheckStage> LogicalProcessor::check_entry() {
 // SDM vol. 3C, "VM-Entry Failures During or After Loading Guest State".
 void LogicalProcessor::fail_entry(ExitReason reason, uint64_t qualification) {
   vmcs_[F::exit_reason] = static_cast<uint32_t>(reason) | x86::kExitReasonEntryFailure;
+  coverage_.exit(static_cast<uint32_t>(reason));
+  if (executed())
+    ring_.add({processor_.now(), processor_.rip(), qualification, current_,
+               static_cast<uint32_t>(vmcs_[F::exit_reason]), 0});
   vmcs_[F::exit_qualification] = qualification;
   load_host_state(reason == ExitReason::entry_failure_msr_loading);
   if (executed()) put_host_into_processor();

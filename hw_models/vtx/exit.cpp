@@ -18,6 +18,10 @@ void LogicalProcessor::record_exit(ExitReason reason, uint64_t qualification, un
   vmcs_[F::exit_instruction_info] = instruction_info;
   exited_ = true;
   save_rf_ = false;
+  coverage_.exit(static_cast<uint32_t>(reason));
+  if (executed())
+    ring_.add({processor_.now(), processor_.rip(), qualification, current_,
+               static_cast<uint32_t>(reason), length});
 }
 
 // SDM vol. 3C, "Information for VM Exits Due to Vectored Events".

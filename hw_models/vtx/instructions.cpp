@@ -26,6 +26,7 @@ x86::VmxStatus hosted(Outcome outcome) {
 // SDM vol. 3C, "Conventions".
 Outcome LogicalProcessor::fail(VmxError error) {
   if (!has_current()) return Outcome::fail_invalid;
+  coverage_.error(static_cast<uint32_t>(error));
   vmcs_[F::vm_instruction_error] = static_cast<uint32_t>(error);
   return Outcome::fail_valid;
 }

@@ -16,9 +16,11 @@
 #include "core/x86/vmx_cpu.h"
 #include "hw_models/cpu/processor.h"
 #include "hw_models/vtx/capabilities.h"
+#include "hw_models/vtx/coverage.h"
 #include "hw_models/vtx/entry_checks.h"
 #include "hw_models/vtx/ept.h"
 #include "hw_models/vtx/ept_cache.h"
+#include "hw_models/vtx/exit_ring.h"
 #include "hw_models/vtx/guest_state.h"
 #include "hw_models/vtx/host_state.h"
 #include "hw_models/vtx/tagged_tlb.h"
@@ -141,6 +143,17 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   // entry failed; empty after one that succeeded.
   const std::vector<CheckFailure>& entry_failures() const { return failures_; }
   std::string describe_entry_failures() const { return describe(failures_); }
+  // Since the start; fields only of executed code.
+  const Coverage& coverage() const { return coverage_; }
+  // The last exits of executed code, oldest first.
+  const ExitRing& last_exits() const { return ring_; }
+  // The current VMCS, guest state taken out of the processor; nullptr: there is none. Guest state
+  // is what the last exit saved, except while the guest runs.
+  const Vmcs* current_vmcs() {
+    if (!has_current()) return nullptr;
+    guest_.pull_all();
+    return &vmcs_;
+  }
   VmxAbort abort() const { return abort_; }  // a processor in VMX abort executes nothing more
   VmxError last_error() const;               // VM-instruction error of the current VMCS
   HostState& host_state();                   // changes are seen by the next entry's checks
@@ -324,6 +337,8 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   } pause_loop_;
   cpu::TranslationTag tag_;  // of the guest's translations
   VmxAbort abort_ = VmxAbort::none;
+  Coverage coverage_;
+  ExitRing ring_;
 
   cpu::SystemBus* bus_ = nullptr;  // set: executed use
   bool host_bank_good_ = false;    // the bank holds what the VMCS says of the host

@@ -176,7 +176,10 @@ bool LogicalProcessor::execute_vmread_operands(const Trap& trap) {
                               ? execute_vmread(static_cast<uint32_t>(encoding), value)
                           : has_current() ? fail(VmxError::unsupported_component)
                                           : Outcome::fail_invalid;
-  if (outcome == Outcome::succeed && !vmread_destination(trap, value)) return true;
+  if (outcome == Outcome::succeed) {
+    coverage_.read.set(static_cast<size_t>(field_info(static_cast<uint32_t>(encoding)).index));
+    if (!vmread_destination(trap, value)) return true;
+  }
   conclude(trap, outcome);
   return true;
 }
@@ -205,9 +208,13 @@ bool LogicalProcessor::execute_vmwrite_operands(const Trap& trap) {
   uint64_t encoding = processor_.gpr()[register2(trap)], value = 0;
   if (!vmwrite_source(trap, value)) return true;
   if (!processor_.code_is_64bit()) encoding &= 0xffffffff;
-  conclude(trap, encoding >> 32 == 0 ? execute_vmwrite(static_cast<uint32_t>(encoding), value)
-                 : has_current()     ? fail(VmxError::unsupported_component)
-                                     : Outcome::fail_invalid);
+  const Outcome outcome = encoding >> 32 == 0
+                              ? execute_vmwrite(static_cast<uint32_t>(encoding), value)
+                          : has_current() ? fail(VmxError::unsupported_component)
+                                          : Outcome::fail_invalid;
+  if (outcome == Outcome::succeed)
+    coverage_.written.set(static_cast<size_t>(field_info(static_cast<uint32_t>(encoding)).index));
+  conclude(trap, outcome);
   return true;
 }
 

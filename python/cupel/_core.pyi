@@ -257,6 +257,10 @@ class Machine:
     def stop_text(self) -> str: ...  # what and where, one line
     @property
     def processors(self) -> list[dict[str, Any]]: ...
+    def coverage(self) -> str: ...  # JSON: exits, errors, rows and fields reached and missing
+    def last_exits(self, processor: int) -> list[dict[str, Any]]: ...  # at most 64, oldest first
+    def vmcs(self, processor: int) -> dict[str, int]: ...  # the current one; empty: none
+    def entry_failures(self, processor: int) -> str: ...  # of the last VM entry
 
 def make_machine(
     image: str,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cupel import bochs, paths, tap
 from cupel.errors import UserError
@@ -31,6 +33,7 @@ class Run:
     where: str
     lines: list[tuple[float, str]]
     finished: bool
+    coverage: dict[str, Any] = field(default_factory=dict)  # of the model; empty elsewhere
 
     @property
     def text(self) -> str:
@@ -65,7 +68,8 @@ def on_machine(
                 say(line)
     if rest:
         lines.append((time.monotonic() - start, rest))
-    return Run(f"machine, {profile}", lines, any(line == bochs.END_LINE for _, line in lines))
+    finished = any(line == bochs.END_LINE for _, line in lines)
+    return Run(f"machine, {profile}", lines, finished, json.loads(machine.coverage()))
 
 
 def on_bochs(

@@ -129,6 +129,30 @@ def run_quietly(guest: Limited) -> bytes:
     return bytes(text + guest.read())
 
 
+def write_report(machine: _core.Machine, path: Path | None) -> None:
+    """What a developer asks after a run."""
+    if path is None:
+        return
+    processors = []
+    for n, state in enumerate(machine.processors):
+        processors.append(
+            state
+            | {
+                "last_exits": machine.last_exits(n),
+                "refused_entry": machine.entry_failures(n),
+                "vmcs": machine.vmcs(n),
+            }
+        )
+    whole = {
+        "stop": machine.stop_kind,
+        "text": machine.stop_text,
+        "virtual_ns": machine.virtual_ns,
+        "processors": processors,
+        "coverage": json.loads(machine.coverage()),
+    }
+    path.write_text(json.dumps(whole, indent=1) + "\n")
+
+
 @click.command(epilog=EPILOG, short_help="Boot an image, for example a hypervisor, on modelled VT-x.")
 @click.argument("image", type=click.Path(path_type=Path))
 @click.option("--append", default="", metavar="TEXT", help="Its command line.")
@@ -146,6 +170,11 @@ def run_quietly(guest: Limited) -> bytes:
     type=click.Choice(["multiboot", "pvh", "linux"]),
     help="Boot protocol; recognized when not given.",
 )
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    help="Write what the processors did: exits, VMCS, refused entries, coverage (JSON).",
+)
 @click.option("--json", "as_json", is_flag=True, help="No terminal; a result with the console.")
 def machine(
     image: Path,
@@ -158,6 +187,7 @@ def machine(
     virtual: str | None,
     wall: float | None,
     kind: str | None,
+    report: Path | None,
     as_json: bool,
 ) -> None:
     """Boot IMAGE (Multiboot, PVH or Linux bzImage) on modelled processors with VT-x.
@@ -177,11 +207,13 @@ def machine(
     context = click.get_current_context()
     if not as_json:
         run_console(guest, ready=b"")
+        write_report(guest.machine, report)
         status, text = outcome(guest)
         if text:
             click.echo(f"cupel: {text}", err=True)
         context.exit(status)
     console = run_quietly(guest)
+    write_report(guest.machine, report)
     status, text = outcome(guest)
     click.echo(
         json.dumps(

@@ -160,6 +160,25 @@ def bench(model: str, strict: bool, as_json: bool) -> None:
     click.get_current_context().exit(ExitCode.VERDICT_FAILED if strict and missed else ExitCode.OK)
 
 
+@metal.command(epilog=EXPLANATION)
+@click.option("--profile", default="server", show_default=True, help="Processor model.")
+@click.option("--append", default="", help="Options for the image.")
+@json_flag
+def coverage(profile: str, append: str, as_json: bool) -> None:
+    """Say which exits, checks, fields and instruction errors the self-test reaches, out of those
+    that the processor model has."""
+    found = runs.on_machine(append, profile=profile).coverage
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for part in ("exits", "errors", "rows", "fields"):
+        reached, missing = len(found[part]["reached"]), found[part]["missing"]
+        share = 100.0 * reached / max(1, reached + len(missing))
+        click.echo(f"{part:8}{reached:5} of {reached + len(missing):4}{share:7.1f} %")
+        for name in missing:
+            click.echo(f"          not reached: {name}")
+
+
 @metal.command(epilog=EXPLANATION, name="image")
 def where() -> None:
     """Print the path of the image, for GRUB, PXE or another machine."""
