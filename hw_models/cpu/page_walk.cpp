@@ -117,9 +117,14 @@ class Walker {
   }
 
   WalkResult finish(Gpa gpa) {
-    const PhysicalAccess access{gpa, request_.access, false, true, request_.linear, request_.user};
+    const PhysicalAccess access{gpa,           request_.access, false, true, request_.linear,
+                                request_.user, request_.size};
     const PhysicalTranslation t = second_.translate(access);
     if (!t.ok) return refuse(access);
+    if (t.virtualized) [[unlikely]] {
+      result_.virtualized = true;
+      result_.last = access;
+    }
     result_.hpa = t.hpa;
     result_.writable &= t.writable;
     result_.executable &= t.executable;
@@ -168,7 +173,7 @@ class Walker {
 
   WalkResult refuse(const PhysicalAccess& access) {
     result_.outcome = WalkResult::Outcome::physical_fault;
-    result_.refused = access;
+    result_.last = access;
     return result_;
   }
 

@@ -25,17 +25,19 @@ struct WalkRequest {
   Access access = Access::read;
   bool user = false;           // CPL 3 and not an implicit supervisor access
   bool smap_enforced = false;  // supervisor data access with AC clear (or implicit)
+  unsigned size = 1;           // bytes of the access, as far as they are on the page
 };
 
 struct WalkResult {
   enum class Outcome : uint8_t { ok, page_fault, physical_fault };
   Outcome outcome = Outcome::ok;
-  Hpa hpa;                  // ok
-  bool writable = false;    // ok: a later write by the same privilege needs no new walk
-  bool executable = false;  // ok: fetches may use this translation
-  bool global = false;      // ok: survives MOV to CR3 (leaf's G flag, with CR4.PGE)
-  uint32_t error_code = 0;  // page_fault
-  PhysicalAccess refused;   // physical_fault: what the second dimension denied
+  Hpa hpa;                   // ok
+  bool writable = false;     // ok: a later write by the same privilege needs no new walk
+  bool executable = false;   // ok: fetches may use this translation
+  bool global = false;       // ok: survives MOV to CR3 (leaf's G flag, with CR4.PGE)
+  bool virtualized = false;  // ok: as PhysicalTranslation has it, for the access `last`
+  uint32_t error_code = 0;   // page_fault
+  PhysicalAccess last;       // physical_fault: what the second dimension denied
 };
 
 // Sets accessed and dirty flags as the architecture does. SDM vol. 3A, "Paging".

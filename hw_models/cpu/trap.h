@@ -87,6 +87,9 @@ struct Trap {
   uint32_t msr = 0;             // rdmsr, wrmsr: ECX
   uint64_t value = 0;           // mov to CR: new value, wrmsr: EDX:EAX; the monitor may change it
   bool reject = false;          // set by the monitor: the value is not allowed here, raise #GP(0)
+  // Set by the monitor for an access to CR8 or an MSR: the register is its own. `value` is what a
+  // read gives; a write is done, and on_completion() follows it.
+  bool virtualized = false;
   VmxInstruction vmx = VmxInstruction::none;
   uint32_t instruction_info = 0;  // VM-exit instruction-information field of the instruction
   uint64_t displacement = 0;      // of its memory operand (exit qualification)
@@ -102,6 +105,7 @@ struct PhysicalAccess {
   bool linear_valid = true;
   Gva linear;
   bool user = false;  // final page is a user page (mode-based execute control)
+  unsigned size = 1;  // bytes of the access, as far as they are on the page
 };
 
 // Where guest-physical memory lies. `page_mask` = page size - 1 of the leaf. ok = false: `fault`
@@ -111,6 +115,9 @@ struct PhysicalTranslation {
   Hpa hpa;                // of the access itself, offset included
   bool writable = false;  // may later writes go through without asking again (dirty flag set)
   bool executable = false;
+  // For this one access, whose neighbours mean something else: never remembered. A write is
+  // reported by on_virtualized_write() when it is done, and on_completion() follows it.
+  bool virtualized = false;
 };
 
 // Decides what becomes of an event. The VT-x model implements it for VMX non-root operation; the
@@ -130,6 +137,11 @@ class Monitor {
   // A translation that translate() refused was needed by an instruction (not by a probe): the
   // processor is about to park. Always a VM exit.
   virtual void on_translation_fault(const PhysicalAccess& access) { (void)access; }
+  // A write for which translate() said `virtualized` goes to memory now.
+  virtual void on_virtualized_write(const PhysicalAccess& access) { (void)access; }
+  // The instruction or event delivery with a virtualized write is over, before anything else
+  // happens; RIP is at what comes next. True: VM exit.
+  virtual bool on_completion() { return false; }
   // Virtual time has reached the processor's deadline, or poll() was asked for, and the guest is
   // between instructions. True: VM exit (preemption timer, external interrupt, window).
   virtual bool on_boundary() { return false; }

@@ -65,10 +65,12 @@ void LogicalProcessor::decode_controls() {
   if (executed()) take_shared_registers();
   take_host_values();
 
+  decode_apic_controls();
   const uint64_t eptp = rules_.ept ? vmcs_[F::ept_pointer] : ~0ull;
   const uint64_t vpid = proc2(proc2::enable_vpid) ? vmcs_[F::vpid] : 0;
   flush_at_entry_ = vpid == 0;
-  tag_ = {static_cast<uint16_t>(vpid), rules_.ept ? eptp & ~0xfffull : cpu::TranslationTag::kNoEpt};
+  tag_ = {static_cast<uint16_t>(vpid), rules_.ept ? eptp & ~0xfffull : cpu::TranslationTag::kNoEpt,
+          apic_.access_page};
   if (eptp != cached_eptp_) ept_cache_.clear();
   cached_eptp_ = eptp;
 }
@@ -143,17 +145,15 @@ Outcome LogicalProcessor::execute_entry(bool launch) {
   vmcs_.vmxon_epoch = vmxon_epoch_;
   exited_ = false;
   in_guest_ = true;
+  if (apic_.controls.tpr_shadow) [[unlikely]]
+    enter_virtual_apic();
   arm_boundaries(inject_event());
   return Outcome::succeed;
 }
 
 void LogicalProcessor::run_guest() {
   while (!exited_) {
-    if (reinject_) {
-      processor_.inject(*reinject_);
-      reinject_.reset();
-      watch_windows();
-    }
+    if (reinject_) deliver_event();
     processor_.run();
     if (exited_ || reinject_ || on_boundary()) continue;
     record_exit(ExitReason::external_interrupt, 0, 0);  // parked with nothing to wait for

@@ -18,6 +18,7 @@ void LogicalProcessor::record_exit(ExitReason reason, uint64_t qualification, un
   vmcs_[F::exit_instruction_info] = instruction_info;
   exited_ = true;
   save_rf_ = false;
+  completion_ = Completion::none;
 }
 
 // SDM vol. 3C, "Information for VM Exits Due to Vectored Events".

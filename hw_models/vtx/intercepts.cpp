@@ -1,5 +1,6 @@
 // VMX non-root operation: which events cause VM exits, and what the guest sees where they do not.
 // SDM vol. 3C, ch. "VMX Non-Root Operation".
+#include "core/x86/msr.h"
 #include "hw_models/vtx/logical_processor.h"
 
 namespace cupel::vtx {
@@ -94,9 +95,13 @@ bool LogicalProcessor::msr_bitmap_exits(uint32_t index, bool write) const {
   return (byte >> (bit & 7) & 1) != 0;
 }
 
-bool LogicalProcessor::on_msr(const Trap& trap, bool write) {
-  if (proc(x86::proc::msr_bitmaps) && !msr_bitmap_exits(trap.msr, write)) return false;
-  return exit_on(write ? ExitReason::wrmsr : ExitReason::rdmsr, trap);
+bool LogicalProcessor::on_msr(Trap& trap, bool write) {
+  if (!proc(x86::proc::msr_bitmaps) || msr_bitmap_exits(trap.msr, write))
+    return exit_on(write ? ExitReason::wrmsr : ExitReason::rdmsr, trap);
+  const bool x2apic = trap.msr >= x86::msr::X2APIC_FIRST && trap.msr <= x86::msr::X2APIC_LAST;
+  if (x2apic && proc2(x86::proc2::virtualize_x2apic))
+    write ? virtualize_x2apic_write(trap) : virtualize_x2apic_read(trap);
+  return false;
 }
 
 // Bits the host owns keep their value; the rest must suit VMX operation, or #GP(0).
@@ -125,6 +130,7 @@ bool LogicalProcessor::on_cr(Trap& trap) {
     case Kind::mov_from_cr:
       if (n == 3 && proc(proc::cr3_store_exiting)) return exits();
       if (n == 8 && proc(proc::cr8_store_exiting)) return exits();
+      if (n == 8 && proc(proc::tpr_shadow)) virtualize_cr8(trap);
       return false;
     case Kind::clts:
       if ((mask & shadow & cr0::TS) != 0) return exits();
@@ -141,7 +147,11 @@ bool LogicalProcessor::on_cr(Trap& trap) {
     case Kind::mov_to_cr:
       break;
   }
-  if (n == 8) return proc(proc::cr8_load_exiting) && exits();
+  if (n == 8) {
+    if (proc(proc::cr8_load_exiting)) return exits();
+    if (proc(proc::tpr_shadow)) virtualize_cr8(trap);
+    return false;
+  }
   if (n == 3) {
     if (!proc(proc::cr3_load_exiting)) return false;
     const F targets[] = {F::cr3_target_0, F::cr3_target_1, F::cr3_target_2, F::cr3_target_3};
@@ -281,8 +291,15 @@ bool LogicalProcessor::on_guest_trap(Trap& trap) {
 
 // Without EPT, guest-physical addresses are physical addresses. SDM vol. 3C, "EPT Overview".
 cpu::PhysicalTranslation LogicalProcessor::translate(const cpu::PhysicalAccess& access) {
-  if ((executed() && !in_guest_) || !proc2(x86::proc2::enable_ept))
-    return {true, Hpa(access.gpa.value()), true, true};
+  const cpu::PhysicalTranslation identity{true, Hpa(access.gpa.value()), true, true};
+  if (executed() && !in_guest_) return identity;
+  const auto t = proc2(x86::proc2::enable_ept) ? translate_by_ept(access) : identity;
+  if (t.ok && t.hpa.align_down(kPageSize).value() == apic_.access_page) [[unlikely]]
+    return translate_apic_access(access, t);
+  return t;
+}
+
+cpu::PhysicalTranslation LogicalProcessor::translate_by_ept(const cpu::PhysicalAccess& access) {
   const uint64_t eptp = vmcs_[F::ept_pointer];
   if (const auto known = ept_cache_.find(access, (eptp & kEptpFlags) != 0)) return *known;
   const EptWalk walk = walk_ept(memory_, eptp, ept_features_, access, true);
@@ -291,20 +308,32 @@ cpu::PhysicalTranslation LogicalProcessor::translate(const cpu::PhysicalAccess& 
   return {true, walk.hpa, walk.writable && walk.dirty, walk.executable};
 }
 
-// SDM vol. 3C, "EPT-Induced VM Exits".
+// A translation that EPT gives is refused because of the APIC-access page, whose exits come after
+// EPT violations. SDM vol. 3C, "Priority of APIC-Access VM Exits".
 void LogicalProcessor::on_translation_fault(const cpu::PhysicalAccess& access) {
-  const uint64_t eptp = vmcs_[F::ept_pointer];
-  const EptWalk walk = walk_ept(memory_, eptp, ept_features_, access, false);
+  EptWalk walk;
+  walk.outcome = EptWalk::Outcome::translated;
+  if (rules_.ept) walk = walk_ept(memory_, vmcs_[F::ept_pointer], ept_features_, access, false);
+  if (walk.outcome == EptWalk::Outcome::translated) {
+    record_apic_access(access);
+  } else {
+    record_ept_fault(access, walk);
+  }
+  record_vectoring();
+  save_rf_ = (vmcs_[F::idt_vectoring_info] >> 31) == 0;
+  if (executed()) take_effect();
+}
+
+// SDM vol. 3C, "EPT-Induced VM Exits".
+void LogicalProcessor::record_ept_fault(const cpu::PhysicalAccess& access, const EptWalk& walk) {
   if (walk.outcome == EptWalk::Outcome::misconfiguration) {
     record_exit(ExitReason::ept_misconfiguration, 0, 0);
   } else {
+    const uint64_t eptp = vmcs_[F::ept_pointer];
     record_exit(ExitReason::ept_violation, violation_of(walk, eptp, access).encode(), 0);
     if (access.linear_valid) vmcs_[F::guest_linear_address] = access.linear.value();
   }
   vmcs_[F::guest_physical_address] = access.gpa.value();
-  record_vectoring();
-  save_rf_ = (vmcs_[F::idt_vectoring_info] >> 31) == 0;
-  if (executed()) take_effect();
 }
 
 // SDM vol. 3C, "CR0 guest/host masks and read shadows".
