@@ -140,6 +140,11 @@ class Processor {
   // an NMI. Exact after STI, IRET, POPF: the first boundary at which it can be taken.
   virtual void watch_windows(bool interrupts, bool nmis) = 0;
 
+  // While on, on_step() is called after each instruction, iteration of a repeated string
+  // instruction, or event delivery of the guest. SDM vol. 3C, "Monitor Trap Flag".
+  virtual void stop_after_instruction(bool on) = 0;
+  virtual void stop_before_instruction() = 0;  // once, before anything else
+
   virtual void flush_tlb() = 0;
   virtual void flush_tlb_page(Gva linear) = 0;
   // Translations made from now on belong to `tag`, and those of others are not used; they stay for

@@ -167,12 +167,39 @@ void UnicornProcessor::prepare_vmcb() {
   std::byte* vmcb = control_;
   std::memset(control_ + (kIoBitmap - kControlBase), 0xff, 0x3000);
   std::memset(control_ + (kMsrBitmap - kControlBase), 0xff, 0x2000);
-  const uint32_t codes[] = {
-      svm::rdtsc,  svm::rdpmc,  svm::cpuid,    svm::rsm,     svm::software_interrupt,
-      svm::invd,   svm::pause,  svm::hlt,      svm::invlpg,  svm::invlpga,
-      svm::io,     svm::msr,    svm::shutdown, svm::vmrun,   svm::vmmcall,
-      svm::vmload, svm::vmsave, svm::stgi,     svm::clgi,    svm::skinit,
-      svm::rdtscp, svm::icebp,  svm::wbinvd,   svm::monitor, svm::mwait};
+  const uint32_t codes[] = {svm::idtr_read,
+                            svm::gdtr_read,
+                            svm::ldtr_read,
+                            svm::tr_read,
+                            svm::idtr_write,
+                            svm::gdtr_write,
+                            svm::ldtr_write,
+                            svm::tr_write,
+                            svm::rdtsc,
+                            svm::rdpmc,
+                            svm::cpuid,
+                            svm::rsm,
+                            svm::software_interrupt,
+                            svm::invd,
+                            svm::pause,
+                            svm::hlt,
+                            svm::invlpg,
+                            svm::invlpga,
+                            svm::io,
+                            svm::msr,
+                            svm::shutdown,
+                            svm::vmrun,
+                            svm::vmmcall,
+                            svm::vmload,
+                            svm::vmsave,
+                            svm::stgi,
+                            svm::clgi,
+                            svm::skinit,
+                            svm::rdtscp,
+                            svm::icebp,
+                            svm::wbinvd,
+                            svm::monitor,
+                            svm::mwait};
   uint64_t intercepts = 0;
   for (const uint32_t code : codes) intercepts |= 1ull << (code - 0x60);
   put<uint32_t>(vmcb + 0x00, ~0u);  // CR reads and writes
@@ -282,12 +309,20 @@ void UnicornProcessor::settle() {
     if (quitting_) return;
     if (completion_due_) [[unlikely]] {
       const bool stepped = step_completed_ && !stepping_;
-      if (complete_virtualized(stepped ? 1ull << 14 : 0)) step_completed_ = false;
+      if (complete_virtualized(stepped ? x86::pending_debug::bs : 0)) step_completed_ = false;
       continue;
     }
     // An instruction completed here under TF traps as one that the engine completed does.
     if (std::exchange(step_completed_, false)) {
-      if (!stepping_) raise(x86::kDB, {}, 1ull << 14);
+      if (monitor_step_due_) {
+        pending_debug_ |= x86::pending_debug::bs;
+      } else if (!stepping_) {
+        raise(x86::kDB, {}, x86::pending_debug::bs);
+      }
+      continue;
+    }
+    if (std::exchange(monitor_step_due_, false)) {
+      if (monitor().on_step()) leave();
       continue;
     }
     if (injected_) {
@@ -317,10 +352,12 @@ void UnicornProcessor::settle() {
       if (!armed && stats_.exits == exits && !injected_) park(Park::halted);
       continue;
     }
+    if (pending_debug_ != 0 && debug_trap_pending()) continue;
     if (boundary_requested_) {
       boundary();
       continue;
     }
+    if (monitor_step_ && !stepping_) step_over(0);
     return;
   }
 }
@@ -329,16 +366,29 @@ void UnicornProcessor::settle() {
 // exit leaves pending. SDM vol. 3C, "APIC-Write Emulation", "Saving Non-Register State".
 bool UnicornProcessor::complete_virtualized(uint64_t debug_status) {
   completion_due_ = false;
+  using namespace x86::pending_debug;
   const uint64_t before = pending_debug_;
-  constexpr uint64_t breakpoints = 15, enabled_breakpoint = 1 << 12;
   pending_debug_ |= debug_status;
-  if ((debug_status & breakpoints) != 0) pending_debug_ |= enabled_breakpoint;
+  if ((debug_status & breakpoints) != 0) pending_debug_ |= enabled;
   if (monitor().on_completion()) {
     leave();
     return true;
   }
   pending_debug_ = before;
   return false;
+}
+
+// Debug traps that wait since VM entry, or behind the monitor's own stop. True: one was raised.
+// SDM vol. 3C, "Delivery of Pending Debug Exceptions after VM Entry".
+bool UnicornProcessor::debug_trap_pending() {
+  using namespace x86::pending_debug;
+  if ((interruptibility() & x86::interruptibility::mov_ss) != 0) return false;
+  const uint64_t status = pending_debug_;
+  pending_debug_ = 0;
+  // Breakpoint bits alone, without "enabled breakpoint", cause nothing.
+  if ((status & (bs | enabled | rtm)) == 0) return false;
+  raise(x86::kDB, {}, status & (bs | breakpoints | rtm));
+  return true;
 }
 
 bool UnicornProcessor::interrupts_open() const {

@@ -88,6 +88,11 @@ class UnicornProcessor final : public Processor {
   void set_deadline(Nanoseconds when) override;
   void request_boundary() override;
   void watch_windows(bool interrupts, bool nmis) override;
+  void stop_after_instruction(bool on) override {
+    monitor_step_ = on;
+    monitor_step_due_ = false;
+  }
+  void stop_before_instruction() override { monitor_step_due_ = true; }
 
   void flush_tlb() override;
   void flush_tlb_page(Gva linear) override;
@@ -181,6 +186,7 @@ class UnicornProcessor final : public Processor {
   void quit();
   void settle();
   void boundary();
+  bool debug_trap_pending();
   bool interrupts_open() const;
   bool watched_window_open() const;
   void update_deadline();
@@ -190,16 +196,24 @@ class UnicornProcessor final : public Processor {
   bool exits(Trap& trap);  // asks the monitor; parks when it says exit
   void trap_exception(uint32_t vector);
   void trap_page_fault();
+  bool through_stack_segment(uint64_t address);
   void trap_undefined();
   void trap_software_interrupt();
+  void trap_int1();
   void trap_simple(TrapKind kind);
   void trap_cpuid();
   void trap_rdtsc(TrapKind kind);
   void trap_hlt();
+  void trap_cache();
+  void trap_table();
+  bool store_table(const Instruction& i);
+  bool load_table(const Instruction& i);
   void trap_io();
   void trap_msr();
   void trap_cr(uint32_t code);
   void trap_dr(uint32_t code);
+  Trap debug_register_trap(const Instruction& i) const;
+  bool exits_before_privilege_fault();
   void trap_invlpg();
   void native_cr(Trap& trap, const Instruction& i);
   void native_io(const Trap& trap, const Instruction& i);
@@ -304,6 +318,8 @@ class UnicornProcessor final : public Processor {
   // guest.
   Breakpoints breakpoints_;
   bool stepping_ = false;
+  bool monitor_step_ = false;      // the monitor wants to be asked after the next instruction
+  bool monitor_step_due_ = false;  // that instruction has completed, or an event was delivered
   bool guest_single_steps_ = false;
   bool step_pushes_flags_ = false;
   uint64_t step_hits_ = 0;

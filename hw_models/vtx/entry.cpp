@@ -95,6 +95,15 @@ bool LogicalProcessor::inject_event() {
   const auto raw = static_cast<uint32_t>(vmcs_[F::entry_interruption_info]);
   if (raw >> 31 == 0) return false;
   const auto info = x86::InterruptionInfo::decode(raw);
+  if (info.type == x86::EventType::other) {  // a pending MTF VM exit
+    processor_.stop_before_instruction();
+    return false;
+  }
+  // Debug traps do not outlive an event that comes before them.
+  const bool outside = info.type == x86::EventType::external_interrupt ||
+                       info.type == x86::EventType::nmi ||
+                       info.type == x86::EventType::hardware_exception;
+  if (outside) processor_.set_pending_debug(0);
   cpu::Event event;
   event.vector = info.vector;
   event.type = info.type;
@@ -147,6 +156,8 @@ Outcome LogicalProcessor::execute_entry(bool launch) {
   in_guest_ = true;
   if (apic_.controls.tpr_shadow) [[unlikely]]
     enter_virtual_apic();
+  if (proc(x86::proc::monitor_trap_flag)) [[unlikely]]
+    processor_.stop_after_instruction(true);
   arm_boundaries(inject_event());
   return Outcome::succeed;
 }

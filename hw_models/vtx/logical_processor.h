@@ -137,6 +137,7 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   void on_virtualized_write(const cpu::PhysicalAccess& access) override;
   bool on_completion() override;
   bool on_boundary() override;
+  bool on_step() override;
   uint64_t visible_cr(unsigned number, uint64_t real) override;
   uint64_t visible_tsc(uint64_t host_tsc) override;
   bool read_msr(uint32_t index, uint64_t& value) override;

@@ -172,7 +172,7 @@ RunStop VcpuCore::stopped(Outcome outcome) {
 }
 
 bool VcpuCore::harvest_dirty() {
-  GuestMemory& memory = context_.memory;
+  GuestRam& memory = context_.memory;
   if (!context_.ept.tracks_dirty()) {
     memory.mark_dirty(Gpa(0), memory.size());
     return true;
