@@ -48,6 +48,13 @@ struct ApicRig : Rig {
     EXPECT_EQ(first ? launch() : resume(), VmxStatus::succeed);
     EXPECT_TRUE(vmx.entry_failures().empty()) << vmx.describe_entry_failures();
   }
+  // The guest makes one trap and completes it; then CPUID.
+  void run_trap(cpu::Trap& trap) {
+    enter([&](FakeProcessor& p) {
+      if (p.monitor->on_trap(trap)) return;
+      if (!complete_instruction()) p.trap(cpu::TrapKind::cpuid);
+    });
+  }
 };
 
 }  // namespace cupel::vtx::testing

@@ -8,20 +8,14 @@ using namespace x86;
 using cpu::Access;
 using cpu::PhysicalAccess;
 
+constexpr uint32_t kDelivery = proc2::virtual_interrupt_delivery;
+
 cpu::Trap cr8(CrAccess::Kind kind, uint64_t value = 0) {
   cpu::Trap trap;
   trap.kind = cpu::TrapKind::cr_access;
   trap.length = 4;
   trap.cr.cr = 8;
   trap.cr.kind = kind;
-  trap.value = value;
-  return trap;
-}
-cpu::Trap msr(cpu::TrapKind kind, uint32_t index, uint64_t value = 0) {
-  cpu::Trap trap;
-  trap.kind = kind;
-  trap.length = 2;
-  trap.msr = index;
   trap.value = value;
   return trap;
 }
@@ -33,19 +27,11 @@ PhysicalAccess access(uint32_t offset, Access kind, unsigned size = 4) {
   return a;
 }
 
-// The guest makes one trap and completes it; then CPUID.
-void run_trap(ApicRig& rig, cpu::Trap& trap) {
-  rig.enter([&](FakeProcessor& p) {
-    if (p.monitor->on_trap(trap)) return;
-    if (!rig.complete_instruction()) p.trap(cpu::TrapKind::cpuid);
-  });
-}
-
 TEST(TprShadow, MovFromCr8ReadsVtpr) {
   ApicRig rig;
   rig.set_apic(apic::tpr, 0x7f);
   cpu::Trap trap = cr8(CrAccess::Kind::mov_from_cr);
-  run_trap(rig, trap);
+  rig.run_trap(trap);
   EXPECT_TRUE(trap.virtualized);
   EXPECT_EQ(trap.value, 7u);
   EXPECT_EQ(rig.reason(), 10u);
@@ -55,7 +41,7 @@ TEST(TprShadow, MovToCr8WritesVtprWhole) {
   ApicRig rig;
   rig.set_apic(apic::tpr, 0xffffffff);
   cpu::Trap trap = cr8(CrAccess::Kind::mov_to_cr, 5);
-  run_trap(rig, trap);
+  rig.run_trap(trap);
   EXPECT_TRUE(trap.virtualized);
   EXPECT_EQ(rig.apic(apic::tpr), 0x50u);
   EXPECT_EQ(rig.reason(), 10u);
@@ -65,7 +51,7 @@ TEST(TprShadow, Cr8ExitingComesFirst) {
   ApicRig rig;
   rig.set_bits(F::primary_processor_controls, proc::cr8_load_exiting | proc::cr8_store_exiting);
   cpu::Trap trap = cr8(CrAccess::Kind::mov_to_cr, 5);
-  run_trap(rig, trap);
+  rig.run_trap(trap);
   EXPECT_EQ(rig.reason(), 28u);
   EXPECT_EQ(rig.apic(apic::tpr), 0u);
 }
@@ -73,7 +59,7 @@ TEST(TprShadow, Cr8ExitingComesFirst) {
 TEST(TprShadow, ReservedBitsAreLeftToTheProcessor) {
   ApicRig rig;
   cpu::Trap trap = cr8(CrAccess::Kind::mov_to_cr, 16);
-  run_trap(rig, trap);
+  rig.run_trap(trap);
   EXPECT_FALSE(trap.virtualized);
   EXPECT_EQ(rig.apic(apic::tpr), 0u);
 }
@@ -84,7 +70,7 @@ TEST(TprThreshold, ExitBehindTheInstructionThatLowersTheTpr) {
     rig.set_apic(apic::tpr, 0x90);
     rig.set(F::tpr_threshold, 4);
     cpu::Trap trap = cr8(CrAccess::Kind::mov_to_cr, value);
-    run_trap(rig, trap);
+    rig.run_trap(trap);
     EXPECT_EQ(rig.reason(), value == 3 ? 43u : 10u);
   }
 }
@@ -247,8 +233,6 @@ TEST(ApicWrite, SecondAccessOfTheOperationExits) {
   EXPECT_EQ(rig.get(F::exit_qualification), 0x10d0u);
 }
 
-constexpr uint32_t kDelivery = proc2::virtual_interrupt_delivery;
-
 TEST(VirtualInterrupt, EntryDeliversWhatIsRequested) {
   ApicRig rig(kDelivery);
   rig.set_status(0x51, 0x31);
@@ -330,7 +314,7 @@ TEST(VirtualInterrupt, LoweringTheTprLetsItThrough) {
   rig.set_status(0x51, 0);
   rig.set(F::tpr_threshold, 15);  // not used
   cpu::Trap trap = cr8(CrAccess::Kind::mov_to_cr, 4);
-  run_trap(rig, trap);
+  rig.run_trap(trap);
   ASSERT_EQ(rig.cpu.delivered.size(), 1u);
   EXPECT_EQ(rig.cpu.delivered[0].vector, 0x51);
 }
@@ -367,80 +351,6 @@ TEST(SelfIpiByCommand, DeliveredOrExit) {
   run_write(rig, 0x300, 0x00000033);
   EXPECT_EQ(rig.reason(), 56u);
   EXPECT_EQ(rig.get(F::exit_qualification), 0x300u);
-}
-
-TEST(X2apic, OnlyTheTprWithoutRegisterVirtualization) {
-  ApicRig rig(proc2::virtualize_x2apic);
-  rig.set_apic(apic::tpr, 0x70);
-  cpu::Trap read = msr(cpu::TrapKind::rdmsr, 0x808);
-  run_trap(rig, read);
-  EXPECT_TRUE(read.virtualized);
-  EXPECT_EQ(read.value, 0x70u);
-  cpu::Trap other = msr(cpu::TrapKind::rdmsr, 0x802);
-  run_trap(rig, other);
-  EXPECT_FALSE(other.virtualized);
-}
-
-TEST(X2apic, EveryIndexReadsThePageWithRegisterVirtualization) {
-  ApicRig rig(proc2::virtualize_x2apic | proc2::apic_register_virtualization);
-  rig.memory->write(Hpa(kVirtualApic + 0x300), uint64_t{0x0000000500040033});
-  for (uint32_t index = 0x800; index <= 0x8ff; ++index) {
-    cpu::Trap trap = msr(cpu::TrapKind::rdmsr, index);
-    run_trap(rig, trap);
-    EXPECT_TRUE(trap.virtualized);
-    if (index == 0x830) {
-      EXPECT_EQ(trap.value, 0x0000000500040033u);
-    }
-  }
-  cpu::Trap outside = msr(cpu::TrapKind::rdmsr, 0x7ff);
-  run_trap(rig, outside);
-  EXPECT_FALSE(outside.virtualized);
-}
-
-TEST(X2apic, TheBitmapComesFirst) {
-  ApicRig rig(proc2::virtualize_x2apic);
-  rig.memory->write(Hpa(kMsrBitmap + 0x808 / 8), uint8_t{1});
-  cpu::Trap trap = msr(cpu::TrapKind::rdmsr, 0x808);
-  run_trap(rig, trap);
-  EXPECT_EQ(rig.reason(), 31u);
-}
-
-TEST(X2apic, WritesAndTheirReservedBits) {
-  ApicRig rig(proc2::virtualize_x2apic | kDelivery);
-  struct Row {
-    uint32_t index;
-    uint64_t value;
-    bool reject;
-  };
-  for (const Row& row : {Row{0x808, 0xff, false}, Row{0x808, 0x100, true}, Row{0x80b, 0, false},
-                         Row{0x80b, 1, true}, Row{0x83f, 0xe1, false}, Row{0x83f, 0x121, true}}) {
-    cpu::Trap trap = msr(cpu::TrapKind::wrmsr, row.index, row.value);
-    run_trap(rig, trap);
-    EXPECT_EQ(trap.reject, row.reject) << row.index;
-    EXPECT_EQ(trap.virtualized, !row.reject) << row.index;
-  }
-  EXPECT_EQ(rig.apic(apic::tpr), 0xffu);
-  EXPECT_EQ(rig.status().requesting, 0xe1);  // TPR holds it back
-  cpu::Trap command = msr(cpu::TrapKind::wrmsr, 0x830, 0x40033);
-  run_trap(rig, command);
-  EXPECT_FALSE(command.virtualized);
-}
-
-TEST(X2apic, SelfIpiWithAnIllegalVectorExits) {
-  ApicRig rig(proc2::virtualize_x2apic | kDelivery);
-  cpu::Trap trap = msr(cpu::TrapKind::wrmsr, 0x83f, 15);
-  run_trap(rig, trap);
-  EXPECT_EQ(rig.reason(), 56u);
-  EXPECT_EQ(rig.get(F::exit_qualification), 0x3f0u);
-}
-
-TEST(X2apic, WithoutDeliveryEoiAndSelfIpiGoToTheProcessor) {
-  ApicRig rig(proc2::virtualize_x2apic | proc2::apic_register_virtualization);
-  for (const uint32_t index : {0x80bu, 0x83fu}) {
-    cpu::Trap trap = msr(cpu::TrapKind::wrmsr, index, 0);
-    run_trap(rig, trap);
-    EXPECT_FALSE(trap.virtualized);
-  }
 }
 
 }  // namespace
