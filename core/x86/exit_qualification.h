@@ -91,6 +91,28 @@ struct EptViolation {
   }
 };
 
+// "Exit Qualification for APIC-Access VM Exits from Linear Accesses and Guest-Physical Accesses"
+struct ApicAccess {
+  enum class Type : uint8_t {
+    data_read = 0,
+    data_write = 1,
+    fetch = 2,
+    event_delivery = 3,         // a read or write during it
+    physical_in_delivery = 10,  // guest-physical access during event delivery
+    physical = 15               // guest-physical access for a fetch or during an instruction
+  };
+  uint16_t offset = 0;  // of linear accesses
+  Type type = Type::data_read;
+  bool asynchronous = false;  // neither an instruction's nor event delivery's
+
+  constexpr uint64_t encode() const {
+    return offset | static_cast<uint64_t>(type) << 12 | uint64_t{asynchronous} << 16;
+  }
+  static constexpr ApicAccess decode(uint64_t q) {
+    return {static_cast<uint16_t>(q & 0xfff), static_cast<Type>(q >> 12 & 15), (q >> 16 & 1) != 0};
+  }
+};
+
 // VM-entry and VM-exit interruption information, IDT-vectoring information.
 struct InterruptionInfo {
   uint8_t vector = 0;

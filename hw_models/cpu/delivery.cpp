@@ -179,7 +179,7 @@ UnicornProcessor::Copy UnicornProcessor::copy_linear(uint64_t linear, void* data
     const unsigned part =
         static_cast<unsigned>(std::min<uint64_t>(size, kPageSize - (linear & (kPageSize - 1))));
     const bool smap = !user && (paging_.cr4 & x86::cr4::SMAP) != 0;
-    const WalkResult r = translate({Gva(linear), access, user, smap});
+    const WalkResult r = translate({Gva(linear), access, user, smap, part});
     if (r.outcome == WalkResult::Outcome::page_fault) {
       if (vectoring_) {
         nested_ =
@@ -192,7 +192,7 @@ UnicornProcessor::Copy UnicornProcessor::copy_linear(uint64_t linear, void* data
     if (r.outcome == WalkResult::Outcome::physical_fault) {
       parked_in_delivery_ = true;
       if (monitored_) {
-        monitor().on_translation_fault(r.refused);
+        monitor().on_translation_fault(r.last);
         leave();
       } else {
         triple_fault();
@@ -201,6 +201,10 @@ UnicornProcessor::Copy UnicornProcessor::copy_linear(uint64_t linear, void* data
     }
     std::byte* host = memory_.at(r.hpa, part);
     if (access == Access::write) {
+      if (r.virtualized && !probe) {
+        monitor().on_virtualized_write(r.last);
+        completion_due_ = true;
+      }
       if (host != nullptr && !probe) {
         if (holds_code(r.hpa.value())) invalidate_code(r.hpa, part);
         std::memcpy(host, at, part);

@@ -120,10 +120,14 @@ class Walker {
   }
 
   WalkResult finish(Gpa gpa, bool user, bool writable, bool no_execute) {
-    const PhysicalAccess access{gpa,  request_.access, false,      true,        request_.linear,
-                                user, writable,        no_execute, request_.dry};
+    const PhysicalAccess access{gpa,  request_.access, false,      true,         request_.linear,
+                                user, writable,        no_execute, request_.dry, request_.size};
     const PhysicalTranslation t = second_.translate(access);
     if (!t.ok) return refuse(access);
+    if (t.virtualized) [[unlikely]] {
+      result_.virtualized = true;
+      result_.last = access;
+    }
     result_.hpa = t.hpa;
     Mapping& m = result_.mapping;
     m.gpa = gpa;
@@ -184,7 +188,7 @@ class Walker {
 
   WalkResult refuse(const PhysicalAccess& access) {
     result_.outcome = WalkResult::Outcome::physical_fault;
-    result_.refused = access;
+    result_.last = access;
     return result_;
   }
 

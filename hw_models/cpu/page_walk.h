@@ -25,6 +25,7 @@ struct WalkRequest {
   Access access = Access::read;
   bool user = false;           // CPL 3 and not an implicit supervisor access
   bool smap_enforced = false;  // supervisor data access with AC clear (or implicit)
+  unsigned size = 1;           // bytes of the access, as far as they are on the page
   bool dry = false;            // see PhysicalAccess
 };
 
@@ -45,8 +46,9 @@ struct WalkResult {
   bool readable = true;        // ok: so may reads
   bool global = false;         // ok: survives MOV to CR3 (leaf's G flag, with CR4.PGE)
   uint32_t error_code = 0;     // page_fault
-  PhysicalAccess refused;      // physical_fault: what the second dimension denied
+  PhysicalAccess last;         // physical_fault: what the second dimension denied
   Mapping mapping;             // ok, with paging
+  bool virtualized = false;    // ok: as PhysicalTranslation has it, for the access `last`
   bool dirty_missing = false;  // ok, dry: the access would set a dirty flag
 };
 

@@ -48,6 +48,9 @@ struct TranslationTag {
   static constexpr uint64_t kNoEpt = ~0ull;
   uint16_t vpid = 0;
   uint64_t ept = kNoEpt;  // bits 51:12 of the EPT pointer, in place
+  // The APIC-access page, or 1. Not part of the architecture's tags: software that changes it owes
+  // an invalidation, and this keeps a hypervisor that forgets it from seeing stale translations.
+  uint64_t apic_access = 1;
   bool operator==(const TranslationTag&) const = default;
 };
 

@@ -343,7 +343,7 @@ x86::CpuState UnicornProcessor::state() {
   s.cr2 = cr2_;
   s.cr3 = paging_.cr3;
   s.cr4 = paging_.cr4;
-  s.cr8 = cr8_;
+  s.cr8 = cr(8);
   s.efer = paging_.efer;
   s.dr = dr_;
   auto msr = [this](uint32_t index) {

@@ -90,6 +90,9 @@ struct Trap {
   // Set by a monitor that says true: it has executed the instruction, or its operand has faulted,
   // and the guest goes on.
   bool completed = false;
+  // Set by the monitor for an access to CR8 or an MSR: the register is its own. `value` is what a
+  // read gives; a write is done, and on_completion() follows it.
+  bool virtualized = false;
   VmxInstruction vmx = VmxInstruction::none;
   uint32_t instruction_info = 0;  // VM-exit instruction-information field of the instruction
   uint64_t displacement = 0;      // of its memory operand (exit qualification)
@@ -108,7 +111,8 @@ struct PhysicalAccess {
   // executable. Mode-based execute control and the advanced information of EPT violations look at
   // these. SDM vol. 3C, "Exit Qualification for EPT Violations".
   bool user = false, writable_page = true, no_execute_page = false;
-  bool dry = false;  // a question: no flag is set, and nothing remembered is used for the answer
+  bool dry = false;   // a question: no flag is set, and nothing remembered is used for the answer
+  unsigned size = 1;  // bytes of the access, as far as they are on the page
 };
 
 // Where guest-physical memory lies. `page_mask` = page size - 1 of the leaf. ok = false: `fault`
@@ -119,6 +123,9 @@ struct PhysicalTranslation {
   bool writable = false;  // may later writes go through without asking again (dirty flag set)
   bool executable = false;
   bool readable = true;  // EPT knows pages that can be executed and not read
+  // For this one access, whose neighbours mean something else: never remembered. A write is
+  // reported by on_virtualized_write() when it is done, and on_completion() follows it.
+  bool virtualized = false;
 };
 
 // Decides what becomes of an event. The VT-x model implements it for VMX non-root operation; the
@@ -139,6 +146,11 @@ class Monitor {
   // A translation that translate() refused was needed by an instruction (not by a probe): the
   // processor is about to park. Always a VM exit.
   virtual void on_translation_fault(const PhysicalAccess& access) { (void)access; }
+  // A write for which translate() said `virtualized` goes to memory now.
+  virtual void on_virtualized_write(const PhysicalAccess& access) { (void)access; }
+  // The instruction or event delivery with a virtualized write is over, before anything else
+  // happens; RIP is at what comes next. True: VM exit.
+  virtual bool on_completion() { return false; }
   // Virtual time has reached the processor's deadline, or poll() was asked for, and the guest is
   // between instructions. True: VM exit (preemption timer, external interrupt, window).
   virtual bool on_boundary() { return false; }

@@ -33,11 +33,18 @@ void UnicornProcessor::trap_msr() {
   trap.msr = static_cast<uint32_t>(r[Gpr::rcx]);
   trap.value = (r[Gpr::rdx] << 32) | static_cast<uint32_t>(r[Gpr::rax]);
   if (exits(trap)) return;
+  if (trap.reject) return raise(x86::kGP, 0);
   if (write) {
-    if (!write_msr(trap.msr, trap.value)) return raise(x86::kGP, 0);
+    if (trap.virtualized) {
+      completion_due_ = true;
+    } else if (!write_msr(trap.msr, trap.value)) {
+      return raise(x86::kGP, 0);
+    }
   } else {
     uint64_t value = 0;
-    if (trap.msr == x86::msr::TSC) {
+    if (trap.virtualized) {
+      value = trap.value;
+    } else if (trap.msr == x86::msr::TSC) {
       value = monitor().visible_tsc(tsc());
     } else if (!read_msr(trap.msr, value) && !monitor().read_msr(trap.msr, value)) {
       return raise(x86::kGP, 0);
@@ -107,7 +114,8 @@ void UnicornProcessor::native_cr(Trap& trap, const Instruction& i) {
     return advance(trap.length);
   }
   if (trap.cr.kind == CrAccess::Kind::mov_from_cr) {
-    const uint64_t value = monitor().visible_cr(trap.cr.cr, cr(trap.cr.cr));
+    const uint64_t value =
+        trap.virtualized ? trap.value : monitor().visible_cr(trap.cr.cr, cr(trap.cr.cr));
     set_low(engine_->gpr[static_cast<unsigned>(trap.cr.gpr)],
             (engine_->hflags & hf::cs64) != 0 ? 8 : 4, value);
     return advance(trap.length);
@@ -126,6 +134,10 @@ void UnicornProcessor::native_cr(Trap& trap, const Instruction& i) {
       break;
     case 8:
       if (trap.value > 15) return raise(x86::kGP, 0);
+      if (trap.virtualized) {
+        completion_due_ = true;
+        return advance(trap.length);
+      }
       break;
     default:
       break;

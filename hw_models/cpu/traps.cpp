@@ -201,6 +201,7 @@ void UnicornProcessor::trap_exception(uint32_t vector) {
       const bool hide = step_pushes_flags_ && !guest_single_steps_;
       end_step();
       if (hide) hide_step_in_pushed_flags();
+      if (completion_due_ && complete_virtualized(status)) return;
       if (status == 0) return;  // nobody but us wanted this step
       // The monitor's stop comes before the trap, which stays pending.
       if (monitor_step_due_) {
@@ -239,6 +240,11 @@ void UnicornProcessor::step_over(uint64_t hits) {
 }
 
 void UnicornProcessor::hide_step_in_pushed_flags() {
+  if (completion_due_) {
+    if (std::byte* image = memory_.at(virtualized_at_, 2))
+      image[1] &= ~std::byte{x86::rflags::TF >> 8};
+    return;
+  }
   const bool wide = (engine_->hflags & hf::cs64) != 0;
   const uint64_t top =
       wide ? engine_->gpr[4] : (engine_->seg[2].base + engine_->gpr[4]) & 0xffffffffu;
@@ -286,6 +292,8 @@ void UnicornProcessor::trap_page_fault() {
     }
     case FillFault::Kind::data_breakpoint:
       return step_over(fault.address);
+    case FillFault::Kind::virtualized_write:
+      return step_over(0);
     // Where nothing answers, ones are read, and FFH FFH is no instruction.
     case FillFault::Kind::fetch_from_device:
       return raise(x86::kUD);

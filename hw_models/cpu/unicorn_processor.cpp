@@ -1,5 +1,6 @@
 #include "hw_models/cpu/unicorn_processor.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <string>
@@ -35,6 +36,12 @@ uint64_t mmio_read(uc_engine*, uint64_t offset, unsigned size, void* self) {
 }
 void mmio_write(uc_engine*, uint64_t offset, unsigned size, uint64_t value, void* self) {
   static_cast<UnicornProcessor*>(self)->bus_write(offset, size, value);
+}
+
+// Accesses of the engine's own making have no size.
+unsigned part_on_page(uint64_t address, unsigned size) {
+  const auto left = static_cast<unsigned>(kPageSize - (address & (kPageSize - 1)));
+  return std::clamp(size, 1u, left);
 }
 
 template <class T>
@@ -277,6 +284,11 @@ void UnicornProcessor::on_interrupt_hook(uint32_t number) {
 void UnicornProcessor::settle() {
   for (;;) {
     if (quitting_) return;
+    if (completion_due_) [[unlikely]] {
+      const bool stepped = step_completed_ && !stepping_;
+      if (complete_virtualized(stepped ? x86::pending_debug::bs : 0)) step_completed_ = false;
+      continue;
+    }
     // An instruction completed here under TF traps as one that the engine completed does.
     if (std::exchange(step_completed_, false)) {
       if (monitor_step_due_) {
@@ -325,6 +337,22 @@ void UnicornProcessor::settle() {
     if (monitor_step_ && !stepping_) step_over(0);
     return;
   }
+}
+
+// What APIC virtualization does behind an instruction comes before its debug exceptions, which an
+// exit leaves pending. SDM vol. 3C, "APIC-Write Emulation", "Saving Non-Register State".
+bool UnicornProcessor::complete_virtualized(uint64_t debug_status) {
+  completion_due_ = false;
+  using namespace x86::pending_debug;
+  const uint64_t before = pending_debug_;
+  pending_debug_ |= debug_status;
+  if ((debug_status & breakpoints) != 0) pending_debug_ |= enabled;
+  if (monitor().on_completion()) {
+    leave();
+    return true;
+  }
+  pending_debug_ = before;
+  return false;
 }
 
 // Debug traps that wait since VM entry, or behind the monitor's own stop. True: one was raised.
@@ -420,7 +448,7 @@ bool UnicornProcessor::on_tlb_fill(void* cpu_object, uint64_t address, unsigned 
   }
   ++stats_.tlb_fills;
   const WalkRequest request{Gva(address), static_cast<Access>(access), mmu_index == kMmuUser,
-                            mmu_index == kMmuKernelSmap};
+                            mmu_index == kMmuKernelSmap, part_on_page(address, size)};
   const WalkResult r = translate(request);
   if (r.outcome == WalkResult::Outcome::ok) {
     auto& own = context();
@@ -439,6 +467,18 @@ bool UnicornProcessor::on_tlb_fill(void* cpu_object, uint64_t address, unsigned 
     if (r.mapping.span != kPageSize)
       own.large.set(own.large_slot(page, static_cast<unsigned>(std::countr_zero(r.mapping.span))));
     uint64_t extent = kPageSize;
+    if (r.virtualized) [[unlikely]] {
+      extent = 1;
+      if (request.access == Access::write && !probe) {
+        if (!stepping_) {
+          fill_fault_ = {FillFault::Kind::virtualized_write, address, 0, {}};
+          cpu_vmexit_x86_64(engine_, svm::exception + x86::kPF, 0, return_to);
+        }
+        monitor().on_virtualized_write(r.last);
+        virtualized_at_ = r.hpa;
+        completion_due_ = true;
+      }
+    }
     if (breakpoints_.any()) [[unlikely]] {
       if (!probe && !check_breakpoints(address, size, request.access))
         cpu_vmexit_x86_64(engine_, svm::exception + x86::kPF, 0, return_to);
@@ -455,7 +495,7 @@ bool UnicornProcessor::on_tlb_fill(void* cpu_object, uint64_t address, unsigned 
   if (r.outcome == WalkResult::Outcome::page_fault) {
     fill_fault_ = {FillFault::Kind::page_fault, address, r.error_code, {}};
   } else {
-    fill_fault_ = {FillFault::Kind::physical, address, 0, r.refused};
+    fill_fault_ = {FillFault::Kind::physical, address, 0, r.last};
   }
   cpu_vmexit_x86_64(engine_, svm::exception + x86::kPF, 0, return_to);
 }
@@ -535,7 +575,7 @@ WalkResult UnicornProcessor::translate_by_memory(const WalkRequest& request) {
   result = walk(memory_, monitor(), paging_, request);
   if (result.outcome == WalkResult::Outcome::page_fault)
     translations_->page_invalidated(request.linear);
-  if (result.outcome == WalkResult::Outcome::ok && paging_.paging())
+  if (result.outcome == WalkResult::Outcome::ok && paging_.paging() && !result.virtualized)
     translations_->remember(request, result);
   return result;
 }

@@ -200,6 +200,7 @@ class UnicornProcessor final : public Processor {
   }
   void leave() {  // the monitor has taken the event
     iret_unblocked_nmi_ = false;
+    completion_due_ = false;
     if (park_on_exit_) return park(Park::exit);
     ++stats_.exits;
     vectoring_.reset();
@@ -351,6 +352,11 @@ class UnicornProcessor final : public Processor {
   bool step_pushes_flags_ = false;
   uint64_t step_hits_ = 0;
   bool check_breakpoints(uint64_t address, unsigned size, Access access);
+  // A write that the monitor virtualizes: the instruction is stepped over in the same way, and
+  // on_completion() called behind it.
+  bool completion_due_ = false;
+  Hpa virtualized_at_;  // where such a write of translated code went
+  bool complete_virtualized(uint64_t debug_status);
   void step_over(uint64_t hits);
   void end_step();
   void hide_step_in_pushed_flags();
@@ -377,6 +383,7 @@ class UnicornProcessor final : public Processor {
       non_canonical,
       code_page_watched,
       data_breakpoint,
+      virtualized_write,
       fetch_from_device
     } kind = Kind::none;
     uint64_t address = 0;

@@ -52,7 +52,8 @@ void LogicalProcessor::raise_init() {
 // The guest must stop where its interrupts (NMIs) open when an exit or an event waits for that.
 void LogicalProcessor::watch_windows() {
   const bool waits = interrupt_waits();
-  const bool interrupts = in_guest_ ? proc(x86::proc::interrupt_window) ||
+  const bool interrupts = in_guest_ ? virtual_interrupt_recognized_ ||
+                                          proc(x86::proc::interrupt_window) ||
                                           (waits && !pin(x86::pin::external_interrupt_exiting))
                                     : waits;
   const bool nmis =
@@ -64,8 +65,8 @@ void LogicalProcessor::watch_windows() {
 }
 
 bool LogicalProcessor::boundary_due() const {
-  return interrupt_waits() || startup_ || nmi_ || init_ || watching_interrupts_ || watching_nmis_ ||
-         (timer_armed_ && vmcs_[F::preemption_timer_value] == 0);
+  return tpr_exit_due_ || interrupt_waits() || startup_ || nmi_ || init_ || watching_interrupts_ ||
+         watching_nmis_ || (timer_armed_ && vmcs_[F::preemption_timer_value] == 0);
 }
 
 // Called last in VM entry. Without an injected event the first boundary is now, before any
@@ -128,6 +129,13 @@ bool LogicalProcessor::nmis_open() {
          (processor_.interruptibility() & blocking) == 0;
 }
 
+// An event goes to the guest, and what has lower priority asks again behind it.
+void LogicalProcessor::deliver_event() {
+  processor_.inject(*std::exchange(reinject_, std::nullopt));
+  watch_windows();
+  if (boundary_due()) processor_.request_boundary();
+}
+
 bool LogicalProcessor::exit_at_boundary(ExitReason reason) {
   record_exit(reason, 0, 0);
   return true;
@@ -149,6 +157,7 @@ bool LogicalProcessor::on_external_interrupt() {
     reinject_ = cpu::Event{take_interrupt(), x86::EventType::external_interrupt, false, 0, 0};
     return true;
   }
+  if (pin(x86::pin::process_posted_interrupts)) return on_interrupt_with_posting();
   record_exit(ExitReason::external_interrupt, 0, 0);
   if (exit_control(x86::exitctl::acknowledge_interrupt)) {
     record_event({take_interrupt(), x86::EventType::external_interrupt, false, false, true}, 0);
@@ -172,6 +181,11 @@ bool LogicalProcessor::on_boundary() {
 // True: an exit has been recorded, or reinject_ set.
 bool LogicalProcessor::at_guest_boundary() {
   const bool waiting = processor_.activity() == x86::Activity::wait_for_sipi;
+  // Before INIT, and nothing blocks it. SDM vol. 3C, "VM Exits Induced by the TPR Threshold".
+  if (tpr_exit_due_ && !waiting && processor_.activity() != x86::Activity::shutdown) {
+    tpr_exit_due_ = false;
+    return exit_at_boundary(ExitReason::tpr_below_threshold);
+  }
   if (init_ && !waiting) {
     init_ = false;
     return exit_at_boundary(ExitReason::init_signal);
@@ -182,6 +196,7 @@ bool LogicalProcessor::at_guest_boundary() {
   if (nmi_ && !waiting && (pin(x86::pin::virtual_nmis) || nmis_open())) return on_nmi();
   if (proc(x86::proc::interrupt_window) && interrupts_open())
     return exit_at_boundary(ExitReason::interrupt_window);
+  if (virtual_interrupt_due()) return deliver_virtual_interrupt();
   const auto activity = processor_.activity();
   if (waiting && startup_) {
     record_exit(ExitReason::sipi, *std::exchange(startup_, std::nullopt), 0);
@@ -191,7 +206,8 @@ bool LogicalProcessor::at_guest_boundary() {
     const bool taken = pin(x86::pin::external_interrupt_exiting)
                            ? activity == x86::Activity::active || activity == x86::Activity::hlt
                            : interrupts_open();
-    if (taken) return on_external_interrupt();
+    if (taken && on_external_interrupt()) return true;
+    if (virtual_interrupt_due()) return deliver_virtual_interrupt();  // posted just now
   }
   if (executed() || activity == x86::Activity::active || (timer_armed_ && !timer_expired()))
     return false;

@@ -72,7 +72,9 @@ void LogicalProcessor::decode_controls() {
   if (executed()) take_shared_registers();
   take_host_values();
 
+  decode_apic_controls();
   tag_.vpid = proc2(proc2::enable_vpid) ? static_cast<uint16_t>(vmcs_[F::vpid]) : 0;
+  tag_.apic_access = apic_.access_page;
   flush_at_entry_ = tag_.vpid == 0;
   use_ept({vmcs_[F::ept_pointer], proc2(proc2::mode_based_execute)});
 }
@@ -159,6 +161,8 @@ Outcome LogicalProcessor::execute_entry(bool launch) {
   exited_ = false;
   pause_loop_.known = false;
   in_guest_ = true;
+  if (apic_.controls.tpr_shadow) [[unlikely]]
+    enter_virtual_apic();
   if (proc(x86::proc::monitor_trap_flag)) [[unlikely]]
     processor_.stop_after_instruction(true);
   arm_boundaries(inject_event());
@@ -167,11 +171,7 @@ Outcome LogicalProcessor::execute_entry(bool launch) {
 
 void LogicalProcessor::run_guest() {
   while (!exited_) {
-    if (reinject_) {
-      processor_.inject(*reinject_);
-      reinject_.reset();
-      watch_windows();
-    }
+    if (reinject_) deliver_event();
     processor_.run();
     if (exited_ || reinject_ || on_boundary()) continue;
     record_exit(ExitReason::external_interrupt, 0, 0);  // parked with nothing to wait for

@@ -22,6 +22,7 @@ void LogicalProcessor::record_exit(ExitReason reason, uint64_t qualification, un
   if (executed())
     ring_.add({processor_.now(), processor_.rip(), qualification, current_,
                static_cast<uint32_t>(reason), length});
+  completion_ = Completion::none;
 }
 
 // SDM vol. 3C, "Information for VM Exits Due to Vectored Events".

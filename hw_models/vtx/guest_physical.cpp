@@ -17,8 +17,15 @@ void LogicalProcessor::use_ept(const EptMode& mode) {
 
 // Without EPT, guest-physical addresses are physical addresses. SDM vol. 3C, "EPT Overview".
 cpu::PhysicalTranslation LogicalProcessor::translate(const cpu::PhysicalAccess& access) {
-  if ((executed() && !in_guest_) || !proc2(x86::proc2::enable_ept))
-    return {true, Hpa(access.gpa.value()), true, true};
+  const cpu::PhysicalTranslation identity{true, Hpa(access.gpa.value()), true, true};
+  if (executed() && !in_guest_) return identity;
+  const auto t = proc2(x86::proc2::enable_ept) ? translate_by_ept(access) : identity;
+  if (t.ok && t.hpa.align_down(kPageSize).value() == apic_.access_page) [[unlikely]]
+    return translate_apic_access(access, t);
+  return t;
+}
+
+cpu::PhysicalTranslation LogicalProcessor::translate_by_ept(const cpu::PhysicalAccess& access) {
   if (tlb_) [[unlikely]]
     return translate_adversarially(access);
   if (const auto known = ept_caches_.current().find(access, ept_.flags())) return *known;
@@ -80,39 +87,49 @@ bool LogicalProcessor::set_ept_flags(Gpa gpa, const EptWalk& walk) {
 
 // An instruction needed a translation that translate() refused.
 void LogicalProcessor::on_translation_fault(const cpu::PhysicalAccess& access) {
-  const EptWalk walk = walk_ept(memory_, ept_, ept_features_, access);
-  if (walk.outcome == EptWalk::Outcome::violation) {
-    // SDM vol. 3C, "Operations that Invalidate Cached Mappings".
-    ept_caches_.current().forget(access.gpa);
-    if (access.linear_valid) processor_.flush_tlb_page(access.linear);
-    if (tlb_) tlb_->ept_violation(access);
+  EptWalk walk;
+  walk.outcome = EptWalk::Outcome::translated;
+  if (rules_.ept) walk = walk_ept(memory_, ept_, ept_features_, access);
+  if (record_refusal(access, walk)) {
+    record_vectoring();
+    save_rf_ = (vmcs_[F::idt_vectoring_info] >> 31) == 0;
   }
+  if (executed()) take_effect();
+}
+
+// False: the violation has become a virtualization exception. What EPT translates was refused
+// because the log is full or, after that, because of the APIC-access page.
+// SDM vol. 3C, "EPT-Induced VM Exits"; "Priority of APIC-Access VM Exits".
+bool LogicalProcessor::record_refusal(const cpu::PhysicalAccess& access, const EptWalk& walk) {
   // SDM vol. 3C, "Information About NMI Unblocking Due to IRET".
   const bool nmi = processor_.iret_unblocked_nmi() && !processor_.vectoring();
   switch (walk.outcome) {
     case EptWalk::Outcome::translated:
+      if (!walk.flags_missing || !proc2(x86::proc2::enable_pml) || vmcs_[F::pml_index] <= 511) {
+        record_apic_access(access);
+        return true;
+      }
       CUPEL_PROBE("vtx.page_modification_log_full");
       record_exit(ExitReason::page_modification_log_full, uint64_t{nmi} << 12, 0);
-      break;
+      return true;
     case EptWalk::Outcome::misconfiguration:
       record_exit(ExitReason::ept_misconfiguration, 0, 0);
       vmcs_[F::guest_physical_address] = access.gpa.value();
-      break;
+      return true;
     case EptWalk::Outcome::violation:
-      auto violation = violation_of(walk, ept_, ept_features_, access);
-      violation.nmi_unblocking_by_iret = nmi;
-      if (convert_violation(walk, access, violation.encode())) {
-        if (executed()) take_effect();
-        return;
-      }
-      record_exit(ExitReason::ept_violation, violation.encode(), 0);
-      if (access.linear_valid) vmcs_[F::guest_linear_address] = access.linear.value();
-      vmcs_[F::guest_physical_address] = access.gpa.value();
       break;
   }
-  record_vectoring();
-  save_rf_ = (vmcs_[F::idt_vectoring_info] >> 31) == 0;
-  if (executed()) take_effect();
+  // SDM vol. 3C, "Operations that Invalidate Cached Mappings".
+  ept_caches_.current().forget(access.gpa);
+  if (access.linear_valid) processor_.flush_tlb_page(access.linear);
+  if (tlb_) tlb_->ept_violation(access);
+  auto violation = violation_of(walk, ept_, ept_features_, access);
+  violation.nmi_unblocking_by_iret = nmi;
+  if (convert_violation(walk, access, violation.encode())) return false;
+  record_exit(ExitReason::ept_violation, violation.encode(), 0);
+  if (access.linear_valid) vmcs_[F::guest_linear_address] = access.linear.value();
+  vmcs_[F::guest_physical_address] = access.gpa.value();
+  return true;
 }
 
 }  // namespace cupel::vtx

@@ -12,14 +12,16 @@ using namespace x86;
 Implemented make() {
   Implemented s;
   s.pin = pin::external_interrupt_exiting | pin::nmi_exiting | pin::virtual_nmis |
-          pin::preemption_timer;
+          pin::preemption_timer | pin::process_posted_interrupts;
   s.proc = proc::interrupt_window | proc::tsc_offsetting | proc::hlt_exiting |
            proc::invlpg_exiting | proc::mwait_exiting | proc::rdpmc_exiting | proc::rdtsc_exiting |
            proc::cr3_load_exiting | proc::cr3_store_exiting | proc::cr8_load_exiting |
-           proc::cr8_store_exiting | proc::nmi_window | proc::mov_dr_exiting |
+           proc::cr8_store_exiting | proc::tpr_shadow | proc::nmi_window | proc::mov_dr_exiting |
            proc::unconditional_io | proc::io_bitmaps | proc::msr_bitmaps | proc::monitor_trap_flag |
            proc::monitor_exiting | proc::pause_exiting | proc::secondary_controls;
-  s.proc2 = proc2::enable_ept | proc2::descriptor_table_exiting | proc2::enable_rdtscp |
+  s.proc2 = proc2::virtualize_apic_accesses | proc2::virtualize_x2apic |
+            proc2::apic_register_virtualization | proc2::virtual_interrupt_delivery |
+            proc2::enable_ept | proc2::descriptor_table_exiting | proc2::enable_rdtscp |
             proc2::enable_vpid | proc2::wbinvd_exiting | proc2::unrestricted_guest |
             proc2::enable_pml | proc2::mode_based_execute | proc2::vmcs_shadowing |
             proc2::tsc_scaling | proc2::pause_loop_exiting | proc2::enable_vmfunc |

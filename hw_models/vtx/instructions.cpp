@@ -204,6 +204,7 @@ void LogicalProcessor::written(F field) {
       break;
     case F::ept_pointer:
     case F::vpid:
+    case F::apic_access_address:
       controls_changed_ = true;
       break;
     default:

@@ -1,5 +1,6 @@
 // VMX non-root operation: which events cause VM exits, and what the guest sees where they do not.
 // SDM vol. 3C, ch. "VMX Non-Root Operation".
+#include "core/x86/msr.h"
 #include "hw_models/vtx/logical_processor.h"
 
 namespace cupel::vtx {
@@ -94,9 +95,13 @@ bool LogicalProcessor::msr_bitmap_exits(uint32_t index, bool write) const {
   return (byte >> (bit & 7) & 1) != 0;
 }
 
-bool LogicalProcessor::on_msr(const Trap& trap, bool write) {
-  if (proc(x86::proc::msr_bitmaps) && !msr_bitmap_exits(trap.msr, write)) return false;
-  return exit_on(write ? ExitReason::wrmsr : ExitReason::rdmsr, trap);
+bool LogicalProcessor::on_msr(Trap& trap, bool write) {
+  if (!proc(x86::proc::msr_bitmaps) || msr_bitmap_exits(trap.msr, write))
+    return exit_on(write ? ExitReason::wrmsr : ExitReason::rdmsr, trap);
+  const bool x2apic = trap.msr >= x86::msr::X2APIC_FIRST && trap.msr <= x86::msr::X2APIC_LAST;
+  if (x2apic && proc2(x86::proc2::virtualize_x2apic))
+    write ? virtualize_x2apic_write(trap) : virtualize_x2apic_read(trap);
+  return false;
 }
 
 // Bits the host owns keep their value; the rest must suit VMX operation, or #GP(0).
@@ -125,6 +130,7 @@ bool LogicalProcessor::on_cr(Trap& trap) {
     case Kind::mov_from_cr:
       if (n == 3 && proc(proc::cr3_store_exiting)) return exits();
       if (n == 8 && proc(proc::cr8_store_exiting)) return exits();
+      if (n == 8 && proc(proc::tpr_shadow)) virtualize_cr8(trap);
       return false;
     case Kind::clts:
       if ((mask & shadow & cr0::TS) != 0) return exits();
@@ -141,7 +147,11 @@ bool LogicalProcessor::on_cr(Trap& trap) {
     case Kind::mov_to_cr:
       break;
   }
-  if (n == 8) return proc(proc::cr8_load_exiting) && exits();
+  if (n == 8) {
+    if (proc(proc::cr8_load_exiting)) return exits();
+    if (proc(proc::tpr_shadow)) virtualize_cr8(trap);
+    return false;
+  }
   if (n == 3) {
     if (!proc(proc::cr3_load_exiting)) return false;
     const F targets[] = {F::cr3_target_0, F::cr3_target_1, F::cr3_target_2, F::cr3_target_3};

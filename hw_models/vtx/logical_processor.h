@@ -24,6 +24,7 @@
 #include "hw_models/vtx/guest_state.h"
 #include "hw_models/vtx/host_state.h"
 #include "hw_models/vtx/tagged_tlb.h"
+#include "hw_models/vtx/virtual_apic.h"
 #include "hw_models/vtx/vmcs.h"
 #include "hw_models/vtx/vmx_error.h"
 
@@ -170,6 +171,8 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   bool on_trap(cpu::Trap& trap) override;
   cpu::PhysicalTranslation translate(const cpu::PhysicalAccess& access) override;
   void on_translation_fault(const cpu::PhysicalAccess& access) override;
+  void on_virtualized_write(const cpu::PhysicalAccess& access) override;
+  bool on_completion() override;
   bool on_boundary() override;
   bool on_step() override;
   uint64_t visible_cr(unsigned number, uint64_t real) override;
@@ -248,12 +251,14 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   bool raise(uint8_t vector, std::optional<uint32_t> error_code = {});
   bool on_exception(const cpu::Trap& trap);
   bool on_io(const cpu::Trap& trap);
-  bool on_msr(const cpu::Trap& trap, bool write);
+  bool on_msr(cpu::Trap& trap, bool write);
   bool on_cr(cpu::Trap& trap);
   bool on_cr0_or_cr4_value(cpu::Trap& trap, uint64_t value);
   bool on_vmx_instruction(cpu::Trap& trap);
   bool msr_bitmap_exits(uint32_t index, bool write) const;
   bool io_bitmap_exits(uint16_t port, unsigned size) const;
+  cpu::PhysicalTranslation translate_by_ept(const cpu::PhysicalAccess& access);
+  bool record_refusal(const cpu::PhysicalAccess& access, const EptWalk& walk);
 
   // guest_physical.cpp
   void use_ept(const EptMode& mode);
@@ -290,6 +295,38 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   bool exit_at_boundary(x86::ExitReason reason);
   bool on_external_interrupt();
   bool on_nmi();
+  void deliver_event();
+
+  // apic_access.cpp
+  void decode_apic_controls();
+  cpu::PhysicalTranslation translate_apic_access(const cpu::PhysicalAccess& access,
+                                                 const cpu::PhysicalTranslation& found);
+  void record_apic_access(const cpu::PhysicalAccess& access);
+  void emulate_apic_write();
+
+  // virtual_interrupts.cpp
+  VirtualApicPage virtual_apic() {
+    return VirtualApicPage(memory_, Hpa(vmcs_[F::virtual_apic_address]));
+  }
+  InterruptStatus interrupt_status() const;
+  void set_interrupt_status(InterruptStatus status);
+  bool tpr_below_threshold();
+  void enter_virtual_apic();
+  void virtualize_tpr();
+  void virtualize_eoi();
+  void virtualize_self_ipi(uint8_t vector);
+  void virtualize_self_ipi_msr();
+  void evaluate_virtual_interrupts();
+  bool virtual_interrupt_due();
+  bool deliver_virtual_interrupt();
+  void virtualize_cr8(cpu::Trap& trap);
+  void virtualize_x2apic_read(cpu::Trap& trap);
+  void virtualize_x2apic_write(cpu::Trap& trap);
+
+  // posted_interrupts.cpp
+  bool on_interrupt_with_posting();
+  void process_posted_interrupts();
+  void dismiss_interrupt();
 
   bool pin(uint32_t bit) const { return (vmcs_[F::pin_based_controls] & bit) != 0; }
   bool proc(uint32_t bit) const { return (vmcs_[F::primary_processor_controls] & bit) != 0; }
@@ -350,6 +387,27 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   bool nmi_ = false, init_ = false;
   bool timer_armed_ = false;
   uint64_t timer_deadline_tsc_ = 0;
+
+  // APIC virtualization. Decoded from the controls:
+  struct ApicSetup {
+    static constexpr uint64_t kNoPage = 1;
+    ApicControls controls;
+    uint64_t access_page = kNoPage;  // the APIC-access page
+    bool tpr_threshold = false;      // TPR virtualization compares with the threshold
+    bool tpr_exit_at_entry = false;  // and VM entry does
+  } apic_;
+  // What follows the instruction under way.
+  enum class Completion : uint8_t { none, tpr, eoi, self_ipi, apic_write };
+  Completion completion_ = Completion::none;
+  struct ApicWrite {
+    uint32_t offset = 0;
+    unsigned size = 0;
+    bool operator==(const ApicWrite&) const = default;
+  } apic_write_;
+  bool tpr_exit_due_ = false;  // VM entry found VTPR below the threshold
+  bool virtual_interrupt_recognized_ = false;
+  Nanoseconds last_notification_{-1};
+
   bool deadline_set_ = false, watching_interrupts_ = false, watching_nmis_ = false;
 };
 

@@ -257,8 +257,7 @@ void LogicalProcessor::take_effect() {
   if (exited_) {
     leave_guest();
   } else if (reinject_) {
-    processor_.inject(*std::exchange(reinject_, std::nullopt));
-    watch_windows();
+    deliver_event();
   }
 }
 

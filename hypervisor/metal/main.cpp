@@ -41,6 +41,7 @@ bool run_tests(const Options& options, Lab& lab) {
   test_checks_host(tap, lab);
   test_checks_guest(tap, lab);
   test_checks_segments(tap, lab);
+  test_apic_virtualization(tap, lab);
   return tap.finish();
 }
 

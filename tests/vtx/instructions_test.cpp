@@ -1,4 +1,5 @@
 #include "core/x86/msr.h"
+#include "hw_models/vtx/control_table.h"
 #include "tests/vtx/rig.h"
 
 namespace cupel::vtx::testing {
@@ -125,7 +126,9 @@ TEST(VmreadVmwrite, WidthsAndHighAccess) {
 }
 
 TEST(VmreadVmwrite, FieldsOfAbsentFeaturesDoNotExist) {
-  Rig rig;
+  const auto profile = without(server_capabilities(), "use TPR shadow");
+  ASSERT_TRUE(profile.has_value());
+  Rig rig(*profile);
   uint64_t value = 0;
   for (const F f : {F::guest_ssp, F::hlat_pointer, F::pid_pointer_table, F::instruction_timeout})
     EXPECT_EQ(rig.vmx.vmread(encoding_of(f), value), VmxStatus::fail_valid) << name_of(f);

@@ -25,5 +25,6 @@ void test_checks_controls(Tap& tap, Lab& lab);
 void test_checks_host(Tap& tap, Lab& lab);
 void test_checks_guest(Tap& tap, Lab& lab);
 void test_checks_segments(Tap& tap, Lab& lab);
+void test_apic_virtualization(Tap& tap, Lab& lab);
 
 }  // namespace cupel::metal
