@@ -10,10 +10,10 @@ namespace {
 
 using namespace x86;
 
-CUPEL_GUEST(ept_read, "", "movl (%rdi), %eax", "");
-CUPEL_GUEST(ept_write, "", "movl $0x5a, (%rdi)", "");
-CUPEL_GUEST(ept_fetch, "", "call *%rdi", "");
-CUPEL_GUEST(ept_two_writes, "", "movl $1, (%rdi)", "movl $2, (%rsi)");
+CUPEL_GUEST(er_read, "", "movl (%rdi), %eax", "");
+CUPEL_GUEST(er_write, "", "movl $0x5a, (%rdi)", "");
+CUPEL_GUEST(er_fetch, "", "call *%rdi", "");
+CUPEL_GUEST(er_two_writes, "", "movl $1, (%rdi)", "movl $2, (%rsi)");
 
 constexpr Controls kEpt{.secondary = proc2::enable_ept};
 constexpr uint8_t kRet = 0xc3;
@@ -29,20 +29,20 @@ struct ViolationRow {
   bool execute_only = false;
 };
 constexpr ViolationRow kViolations[] = {
-    {"read.page_not_present", ept_read, 0, 1},
-    {"write.page_not_present", ept_write, 0, 2},
-    {"fetch.page_not_present", ept_fetch, 0, 4},
-    {"write.read_only_page", ept_write, 1, 2 | 1 << 3},
-    {"fetch.read_only_page", ept_fetch, 1, 4 | 1 << 3},
-    {"write.no_write_page", ept_write, 5, 2 | 5 << 3},
-    {"fetch.no_execute_page", ept_fetch, 3, 4 | 3 << 3},
-    {"read.execute_only_page", ept_read, 4, 1 | 4 << 3, true},
-    {"write.execute_only_page", ept_write, 4, 2 | 4 << 3, true},
+    {"read.page_not_present", er_read, 0, 1},
+    {"write.page_not_present", er_write, 0, 2},
+    {"fetch.page_not_present", er_fetch, 0, 4},
+    {"write.read_only_page", er_write, 1, 2 | 1 << 3},
+    {"fetch.read_only_page", er_fetch, 1, 4 | 1 << 3},
+    {"write.no_write_page", er_write, 5, 2 | 5 << 3},
+    {"fetch.no_execute_page", er_fetch, 3, 4 | 3 << 3},
+    {"read.execute_only_page", er_read, 4, 1 | 4 << 3, true},
+    {"write.execute_only_page", er_write, 4, 2 | 4 << 3, true},
 };
 
 void violations(Tap& tap, Lab& lab) {
   for (const ViolationRow& row : kViolations) {
-    tap.test("ept.violation", row.name, [&](Report& report) {
+    tap.test("ept.rights", row.name, [&](Report& report) {
       TestVm vm(lab, kEpt);
       if (!vm.ready(report)) return;
       if (row.execute_only && (lab.caps.ept_vpid & 1) == 0) return report.skip("no execute-only");
@@ -84,16 +84,16 @@ constexpr MisconfigurationRow kMisconfigurations[] = {
 void expect_misconfiguration(Report& report, TestVm& vm, EptTables& tables) {
   tables.use(vm);
   vm.regs[Gpr::rdi] = tables.page().value() + kOffset;
-  if (!vm.run(report, ept_read.code, ExitReason::ept_misconfiguration)) return;
+  if (!vm.run(report, er_read.code, ExitReason::ept_misconfiguration)) return;
   report.equal("guest-physical address", vm.get(Field64::guest_physical_address),
                tables.page().value() + kOffset);
   report.equal("rip - instruction",
-               vm.get(FieldN::guest_rip) - reinterpret_cast<uint64_t>(ept_read.at), 0u);
+               vm.get(FieldN::guest_rip) - reinterpret_cast<uint64_t>(er_read.at), 0u);
 }
 
 void misconfigurations(Tap& tap, Lab& lab) {
   for (const MisconfigurationRow& row : kMisconfigurations) {
-    tap.test("ept.misconfiguration", row.name, [&](Report& report) {
+    tap.test("ept.entry", row.name, [&](Report& report) {
       TestVm vm(lab, kEpt);
       if (!vm.ready(report)) return;
       if (row.applies != nullptr && !row.applies(lab)) return report.skip("not on this processor");
@@ -103,7 +103,7 @@ void misconfigurations(Tap& tap, Lab& lab) {
       expect_misconfiguration(report, vm, tables);
     });
   }
-  tap.test("ept.misconfiguration", "address_beyond_width", [&](Report& report) {
+  tap.test("ept.entry", "address_beyond_width", [&](Report& report) {
     TestVm vm(lab, kEpt);
     if (!vm.ready(report)) return;
     if (lab.physical_bits >= 52) return report.skip("52 physical-address bits");
@@ -111,7 +111,7 @@ void misconfigurations(Tap& tap, Lab& lab) {
     tables.leaf(tables.page()) |= 1ull << lab.physical_bits;
     expect_misconfiguration(report, vm, tables);
   });
-  tap.test("ept.misconfiguration", "table_entry_bit_3", [&](Report& report) {
+  tap.test("ept.entry", "table_entry_bit_3", [&](Report& report) {
     TestVm vm(lab, kEpt);
     if (!vm.ready(report)) return;
     EptTables tables(lab);
@@ -119,7 +119,7 @@ void misconfigurations(Tap& tap, Lab& lab) {
     tables.table_entry(tables.page()) |= 1 << 3;
     tables.use(vm);
     vm.regs[Gpr::rdi] = tables.page().value();
-    vm.run(report, ept_read.code, ExitReason::ept_misconfiguration);
+    vm.run(report, er_read.code, ExitReason::ept_misconfiguration);
   });
 }
 
@@ -137,8 +137,8 @@ void flags(Tap& tap, Lab& lab) {
       report.equal("accessed flag of the table", tables.table_entry(tables.page()) & 0x300, 0x100u);
     });
   };
-  test("read_sets_accessed", ept_read, 0x100);
-  test("write_sets_dirty", ept_write, 0x300);
+  test("read_sets_accessed", er_read, 0x100);
+  test("write_sets_dirty", er_write, 0x300);
 }
 
 void mode_based_execute(Tap& tap, Lab& lab) {
@@ -154,7 +154,7 @@ void mode_based_execute(Tap& tap, Lab& lab) {
       leaf = (leaf & ~(4ull | 1 << 10)) | rights;
       tables.use(vm);
       vm.regs[Gpr::rdi] = tables.page().value();
-      if (!vm.run(report, ept_fetch.code, exits ? ExitReason::ept_violation : ExitReason::vmcall))
+      if (!vm.run(report, er_fetch.code, exits ? ExitReason::ept_violation : ExitReason::vmcall))
         return;
       if (exits)
         report.equal(
@@ -175,34 +175,34 @@ void page_modification_log(Tap& tap, Lab& lab) {
     vm.set(Field16::pml_index, index);
     vm.regs[Gpr::rdi] = vm.regs[Gpr::rsi] = tables.page().value() + kOffset;
   };
-  tap.test("ept.pml", "first_write_is_logged", [&](Report& report) {
+  tap.test("ept.log", "first_write_is_logged", [&](Report& report) {
     TestVm vm(lab, controls);
     if (!vm.ready(report)) return;
     EptTables tables(lab);
     prepare(vm, tables, 7);
-    if (!vm.run(report, ept_two_writes.code, ExitReason::vmcall)) return;
+    if (!vm.run(report, er_two_writes.code, ExitReason::vmcall)) return;
     const auto* log = reinterpret_cast<const volatile uint64_t*>(tables.other_page().value());
     report.equal("index", vm.get(Field16::pml_index), 6u);
     report.equal("entry", uint64_t{log[7]}, tables.page().value());
   });
-  tap.test("ept.pml", "index_wraps", [&](Report& report) {
+  tap.test("ept.log", "index_wraps", [&](Report& report) {
     TestVm vm(lab, controls);
     if (!vm.ready(report)) return;
     EptTables tables(lab);
     prepare(vm, tables, 0);
-    if (!vm.run(report, ept_two_writes.code, ExitReason::vmcall)) return;
+    if (!vm.run(report, er_two_writes.code, ExitReason::vmcall)) return;
     report.equal("index", vm.get(Field16::pml_index), 0xffffu);
   });
-  tap.test("ept.pml", "full", [&](Report& report) {
+  tap.test("ept.log", "full", [&](Report& report) {
     TestVm vm(lab, controls);
     if (!vm.ready(report)) return;
     EptTables tables(lab);
     prepare(vm, tables, 512);
-    if (!vm.run(report, ept_write.code, ExitReason::page_modification_log_full)) return;
+    if (!vm.run(report, er_write.code, ExitReason::page_modification_log_full)) return;
     report.equal("qualification", vm.exit().qualification, 0u);
     report.equal("flags", tables.leaf(tables.page()) & 0x200, 0u);
     report.equal("rip - instruction",
-                 vm.get(FieldN::guest_rip) - reinterpret_cast<uint64_t>(ept_write.at), 0u);
+                 vm.get(FieldN::guest_rip) - reinterpret_cast<uint64_t>(er_write.at), 0u);
     vm.set(Field16::pml_index, uint16_t{511});
     vm.run_on(report, ExitReason::vmcall);
   });
@@ -234,12 +234,12 @@ void prepare_ve(TestVm& vm, EptTables& tables, uint64_t suppress) {
 }
 
 void virtualization_exceptions(Tap& tap, Lab& lab) {
-  tap.test("ept.ve", "information", [&](Report& report) {
+  tap.test("ept.ve_area", "information", [&](Report& report) {
     TestVm vm(lab, kVeControls);
     if (!vm.ready(report)) return;
     EptTables tables(lab);
     prepare_ve(vm, tables, 0);
-    if (!vm.run(report, ept_write.code, ExitReason::exception_or_nmi)) return;
+    if (!vm.run(report, er_write.code, ExitReason::exception_or_nmi)) return;
     report.equal("interruption information", vm.exit().interruption, 0x80000314u);
     report.equal("reason", uint32_t{area(tables).reason}, 48u);
     report.equal("busy", uint32_t{area(tables).busy}, 0xffffffffu);
@@ -249,27 +249,27 @@ void virtualization_exceptions(Tap& tap, Lab& lab) {
                  tables.page().value() + kOffset);
     report.equal("EPTP index", uint16_t{area(tables).index}, 0x1234u);
   });
-  tap.test("ept.ve", "busy_area_exits", [&](Report& report) {
+  tap.test("ept.ve_area", "busy_area_exits", [&](Report& report) {
     TestVm vm(lab, kVeControls);
     if (!vm.ready(report)) return;
     EptTables tables(lab);
     prepare_ve(vm, tables, 0);
     area(tables).busy = 1;
-    vm.run(report, ept_write.code, ExitReason::ept_violation);
+    vm.run(report, er_write.code, ExitReason::ept_violation);
   });
-  tap.test("ept.ve", "suppressed", [&](Report& report) {
+  tap.test("ept.ve_area", "suppressed", [&](Report& report) {
     TestVm vm(lab, kVeControls);
     if (!vm.ready(report)) return;
     EptTables tables(lab);
     prepare_ve(vm, tables, 1ull << 63);
-    if (!vm.run(report, ept_write.code, ExitReason::ept_violation)) return;
+    if (!vm.run(report, er_write.code, ExitReason::ept_violation)) return;
     report.equal("busy", uint32_t{area(tables).busy}, 0u);
   });
 }
 
 }  // namespace
 
-void test_ept(Tap& tap, Lab& lab) {
+void test_ept_rights(Tap& tap, Lab& lab) {
   violations(tap, lab);
   misconfigurations(tap, lab);
   flags(tap, lab);
