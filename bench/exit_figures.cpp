@@ -1,7 +1,7 @@
 // VM exits, each handled by the whole hypervisor core.
-#include "bench/bare_engine.h"
 #include "bench/bare_kvm.h"
 #include "bench/figures.h"
+#include "bench/raw_library.h"
 #include "bench/vm_loop.h"
 
 namespace cupel::bench {
@@ -27,13 +27,26 @@ constexpr unsigned kRounds = 31;
 Result<Figure> on_model(const ExitLoop& loop) {
   auto vm = VmLoop::on_model(loop.kind);
   if (!vm.ok()) return std::move(vm).failure();
-  auto engine = BareEngine::create(LoopKind::cpuid);
+  auto engine = RawLibrary::create();
   if (!engine.ok()) return std::move(engine).failure();
   auto pair = take_turns(
       kRounds, [&] { return (*vm)->exit_cost(loop.reason, 30_us); },
       [&] { return (*engine)->trap_cost(15'000); });
   if (!pair.ok()) return std::move(pair).failure();
   return Figure{pair->value, "ns", pair->denominator, "raw engine trap (CPUID)", loop.model_bound};
+}
+
+// The same trip against the least that a hypervisor on a fiber would pay.
+Result<Figure> hosted_trip() {
+  auto vm = VmLoop::on_model(LoopKind::cpuid);
+  if (!vm.ok()) return std::move(vm).failure();
+  auto engine = RawLibrary::create();
+  if (!engine.ok()) return std::move(engine).failure();
+  auto pair = take_turns(
+      kRounds, [&] { return (*vm)->exit_cost(x86::ExitReason::cpuid, 30_us); },
+      [&] { return (*engine)->fiber_trip_cost(15'000); });
+  if (!pair.ok()) return std::move(pair).failure();
+  return Figure{pair->value, "ns", pair->denominator, "raw engine trap to a fiber and back", 1.5};
 }
 
 Result<Figure> on_kvm(const ExitLoop& loop) {
@@ -59,6 +72,7 @@ Result<Figure> on_kvm(const ExitLoop& loop) {
 void add_exit_figures() {
   for (const ExitLoop& loop : kLoops)
     add_figure(std::string("exit.") + loop.name + ".model", [&loop] { return on_model(loop); });
+  add_figure("exit.trip.model", hosted_trip);
   for (const ExitLoop& loop : kLoops)
     add_figure(std::string("exit.") + loop.name + ".kvm", [&loop] { return on_kvm(loop); });
 }

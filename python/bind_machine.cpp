@@ -4,6 +4,7 @@
 #include "bind_run.h"
 #include "errors.h"
 #include "hw_models/machine/machine.h"
+#include "hw_models/vtx/profiles.h"
 #include "scenarios/session/console_session.h"
 
 namespace py = pybind11;
@@ -70,7 +71,7 @@ std::optional<boot::ImageKind> kind_from(const std::string& name) {
 std::unique_ptr<MachineConsole> make_machine(const std::string& image, const std::string& append,
                                              const std::vector<ModuleArgument>& modules,
                                              unsigned processors, uint64_t memory, uint64_t seed,
-                                             const std::string& kind) {
+                                             const std::string& kind, const std::string& profile) {
   const auto file = unwrap(scenarios::read_image(image, "image"));
   std::vector<std::vector<std::byte>> contents;
   for (const auto& [path, line] : modules)
@@ -86,6 +87,13 @@ std::unique_ptr<MachineConsole> make_machine(const std::string& image, const std
   config.processors = processors;
   config.memory = memory;
   config.seed = seed;
+  const auto capabilities = vtx::capabilities(profile);
+  const auto cpuid = cpu::cpuid_profile(profile, MachineConfig::kTscHz);
+  if (!capabilities || !cpuid)
+    raise(Error{ErrorKind::bad_input, "there is no processor profile '" + profile + "'",
+                "'cupel vmcs profiles' lists them"});
+  config.capabilities = *capabilities;
+  config.cpuid = *cpuid;
   return std::make_unique<MachineConsole>(unwrap(Machine::create(std::move(config), boot)));
 }
 
@@ -103,7 +111,7 @@ void bind_machine(py::module_& module) {
       .def_property_readonly("stop_text", &MachineConsole::stop_text)
       .def_property_readonly("processors", &MachineConsole::processors);
   module.def("make_machine", &make_machine, py::arg("image"), py::arg("append"), py::arg("modules"),
-             py::arg("processors"), py::arg("memory"), py::arg("seed") = 0, py::arg("kind") = "");
+             py::arg("processors"), py::arg("memory"), py::arg("seed") = 0, py::arg("kind") = "", py::arg("profile") = "server");
 }
 
 }  // namespace cupel::python

@@ -5,12 +5,9 @@
 #include <cstdint>
 #include <map>
 
-namespace cupel::x86 {
+#include "core/x86/cpuid_leaf.h"
 
-struct CpuidLeaf {
-  uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
-  bool operator==(const CpuidLeaf&) const = default;
-};
+namespace cupel::x86 {
 
 // Leaves of one processor model, ordered by (leaf, subleaf). Leaves without subleaves stand at
 // subleaf 0 and answer any ECX. SDM vol. 2A, "CPUID—CPU Identification".

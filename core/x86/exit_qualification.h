@@ -18,8 +18,9 @@ struct CrAccess {
   uint16_t lmsw_source = 0;
 
   constexpr uint64_t encode() const {
+    const bool mov = kind == Kind::mov_to_cr || kind == Kind::mov_from_cr;
     return cr | static_cast<uint64_t>(kind) << 4 | static_cast<uint64_t>(lmsw_memory) << 6 |
-           static_cast<uint64_t>(gpr) << 8 | static_cast<uint64_t>(lmsw_source) << 16;
+           (mov ? static_cast<uint64_t>(gpr) << 8 : 0) | static_cast<uint64_t>(lmsw_source) << 16;
   }
   static constexpr CrAccess decode(uint64_t q) {
     return {static_cast<uint8_t>(q & 15), static_cast<Kind>(q >> 4 & 3), (q >> 6 & 1) != 0,
@@ -107,6 +108,11 @@ struct InterruptionInfo {
             (v >> 12 & 1) != 0, (v >> 31) != 0};
   }
 };
+
+// Pending debug exceptions. SDM vol. 3C, "Guest Non-Register State".
+namespace pending_debug {
+inline constexpr uint64_t breakpoints = 0xf, enabled = 1u << 12, bs = 1u << 14, rtm = 1u << 16;
+}
 
 // Guest interruptibility state. SDM vol. 3C, "Guest Non-Register State".
 namespace interruptibility {

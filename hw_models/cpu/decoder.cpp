@@ -26,12 +26,6 @@ unsigned scale_code(uint8_t scale) { return scale == 8 ? 3 : scale == 4 ? 2 : sc
 
 }  // namespace
 
-const ZydisDecodedOperand* Instruction::memory_operand() const {
-  for (unsigned i = 0; i < info.operand_count; ++i)
-    if (operands[i].type == ZYDIS_OPERAND_TYPE_MEMORY) return &operands[i];
-  return nullptr;
-}
-
 const Instruction* Decoder::decode_at(uint64_t linear, unsigned bits, const uint8_t* bytes15,
                                       unsigned size) {
   Cached& slot = cache_[(linear ^ linear >> 6) % kEntries];
@@ -54,7 +48,12 @@ Decoder::Decoder() : cache_(kEntries) {
 
 bool Decoder::decode(unsigned bits, const uint8_t* bytes, unsigned size, Instruction& out) const {
   const ZydisDecoder& d = bits == 64 ? decoder64_ : bits == 32 ? decoder32_ : decoder16_;
-  return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&d, bytes, size, &out.info, out.operands));
+  if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&d, bytes, size, &out.info, out.operands))) return false;
+  out.memory = nullptr;
+  for (unsigned n = 0; n < out.info.operand_count && out.memory == nullptr; ++n)
+    if (out.operands[n].type == ZYDIS_OPERAND_TYPE_MEMORY) out.memory = &out.operands[n];
+  out.vmx_information = instruction_information(out);
+  return true;
 }
 
 int gpr_number(ZydisRegister reg) {

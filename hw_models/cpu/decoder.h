@@ -12,8 +12,11 @@ namespace cupel::cpu {
 struct Instruction {
   ZydisDecodedInstruction info;
   ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+  // Found once, for instructions that trap again and again.
+  uint32_t vmx_information = 0;                 // instruction_information()
+  const ZydisDecodedOperand* memory = nullptr;  // the first operand in memory
   uint8_t length() const { return info.length; }
-  const ZydisDecodedOperand* memory_operand() const;
+  const ZydisDecodedOperand* memory_operand() const { return memory; }
 };
 
 class Decoder {

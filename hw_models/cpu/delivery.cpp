@@ -25,6 +25,12 @@ bool software(const Event& e) {
   return e.type == EventType::software_interrupt || e.type == EventType::software_exception;
 }
 
+// Instructions that deliver an event push the address behind them.
+uint64_t pushed_length(const Event& e) {
+  return software(e) || e.type == EventType::privileged_software_exception ? e.instruction_length
+                                                                           : 0;
+}
+
 // SDM vol. 3A, "Interrupt 8—Double Fault Exception (#DF)", table of exception classes.
 enum class FaultClass { benign, contributory, page_fault };
 FaultClass fault_class(const Event& e) {
@@ -123,6 +129,7 @@ void UnicornProcessor::deliver(const Event& first) {
       if (event.type == EventType::nmi) nmi_blocked_ = true;
       engine_->hflags &= ~hf::inhibit_irq;
       vectoring_.reset();
+      monitor_step_due_ |= monitor_step_;
       return;
     }
     if (parked_in_delivery_) return;
@@ -257,7 +264,7 @@ bool UnicornProcessor::deliver_real(const Event& event) {
     return delivery_fault(event.vector == x86::kGP ? x86::kDF : x86::kGP, {});
   uint16_t target[2];
   if (!read_system(engine_->idt.base + offset, target, 4)) return false;
-  const uint64_t next = engine_->eip + (software(event) ? event.instruction_length : 0);
+  const uint64_t next = engine_->eip + pushed_length(event);
   const uint16_t frame[3] = {static_cast<uint16_t>(next),
                              static_cast<uint16_t>(engine_->seg[1].selector),
                              static_cast<uint16_t>(rflags())};
@@ -332,7 +339,7 @@ bool UnicornProcessor::deliver_protected(const Event& event) {
   uint64_t frame[11];
   unsigned count = 0;
   if (event.has_error_code) frame[count++] = event.error_code;
-  frame[count++] = engine_->eip + (software(event) ? event.instruction_length : 0);
+  frame[count++] = engine_->eip + pushed_length(event);
   frame[count++] = engine_->seg[1].selector;
   frame[count++] = rflags() | (is_fault(event) ? x86::rflags::RF : 0);
   if (inner) {
@@ -430,7 +437,7 @@ bool UnicornProcessor::deliver_long(const Event& event) {
   uint64_t frame[6];
   unsigned count = 0;
   if (event.has_error_code) frame[count++] = event.error_code;
-  frame[count++] = engine_->eip + (software(event) ? event.instruction_length : 0);
+  frame[count++] = engine_->eip + pushed_length(event);
   frame[count++] = engine_->seg[1].selector;
   frame[count++] = rflags() | (is_fault(event) ? x86::rflags::RF : 0);
   frame[count++] = engine_->gpr[4];

@@ -45,7 +45,10 @@ void* handle(UnicornProcessor& cpu, uint32_t code, uint32_t information = 0) {
 
 CUPEL_HANDLER cupel_direct_cpuid(void* env) {
   static auto* next = original<void(void*)>("helper_cpuid_x86_64");
-  if (auto* cpu = ready()) return handle(*cpu, svm::cpuid);
+  if (auto* cpu = ready()) {
+    cpu->on_direct_cpuid();
+    return helper_lookup_tb_ptr_x86_64(cpu->engine());
+  }
   next(env);
   return nullptr;
 }

@@ -75,7 +75,8 @@ CUPEL_INTERPOSE bool x86_cpu_tlb_fill_x86_64(void* cpu, uint64_t address, int si
                                              int mmu_index, bool probe, uintptr_t return_to) {
   static auto* next =
       original<bool(void*, uint64_t, int, int, int, bool, uintptr_t)>("x86_cpu_tlb_fill_x86_64");
-  if (note_cpu_object(cpu)) return next(cpu, address, size, access, mmu_index, probe, return_to);
+  if (note_cpu_object(cpu) || running() == nullptr)
+    return next(cpu, address, size, access, mmu_index, probe, return_to);
   return running()->on_tlb_fill(cpu, address, static_cast<unsigned>(size), access, mmu_index, probe,
                                 return_to);
 }

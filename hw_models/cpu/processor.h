@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "core/archive.h"
 #include "core/clock.h"
@@ -48,6 +49,15 @@ struct TranslationTag {
   uint16_t vpid = 0;
   uint64_t ept = kNoEpt;  // bits 51:12 of the EPT pointer, in place
   bool operator==(const TranslationTag&) const = default;
+};
+
+// Everything that run() depends on, between two calls of it.
+struct ProcessorSnapshot {
+  x86::CpuState state;
+  std::array<uint64_t, 4> pdptes{};
+  uint64_t misc_enable = 0, feature_control = 0, pending_debug = 0, last_tsc = 0;
+  std::optional<Event> injected;
+  std::vector<std::byte> platform_msrs;
 };
 
 // Counters that figures and traces need; never read on a decision path.
@@ -140,6 +150,11 @@ class Processor {
   // an NMI. Exact after STI, IRET, POPF: the first boundary at which it can be taken.
   virtual void watch_windows(bool interrupts, bool nmis) = 0;
 
+  // While on, on_step() is called after each instruction, iteration of a repeated string
+  // instruction, or event delivery of the guest. SDM vol. 3C, "Monitor Trap Flag".
+  virtual void stop_after_instruction(bool on) = 0;
+  virtual void stop_before_instruction() = 0;  // once, before anything else
+
   virtual void flush_tlb() = 0;
   virtual void flush_tlb_page(Gva linear) = 0;
   // Translations made from now on belong to `tag`, and those of others are not used; they stay for
@@ -186,6 +201,8 @@ class Processor {
   // Whole state, for snapshots and for tests.
   virtual x86::CpuState state() = 0;
   virtual void set_state(const x86::CpuState& state) = 0;
+  virtual ProcessorSnapshot snapshot() = 0;
+  virtual void restore(const ProcessorSnapshot& snapshot) = 0;
 };
 
 }  // namespace cupel::cpu

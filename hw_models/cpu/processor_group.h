@@ -24,6 +24,8 @@ class ProcessorGroup {
     if (members_.size() > 1) last_tsc_ = tsc = tsc > last_tsc_ ? tsc : last_tsc_;
     return tsc;
   }
+  uint64_t last_tsc() const { return last_tsc_; }
+  void set_last_tsc(uint64_t tsc) { last_tsc_ = tsc; }
 
  private:
   std::vector<UnicornProcessor*> members_;

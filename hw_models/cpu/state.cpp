@@ -410,4 +410,37 @@ void UnicornProcessor::set_state(const x86::CpuState& s) {
   drop_all_translations();
 }
 
+ProcessorSnapshot UnicornProcessor::snapshot() {
+  ProcessorSnapshot s;
+  s.state = state();
+  s.pdptes = paging_.pdptes;
+  s.misc_enable = misc_enable_;
+  s.feature_control = feature_control_;
+  s.pending_debug = pending_debug_;
+  s.last_tsc = group_->last_tsc();
+  s.injected = injected_;
+  if (platform_msrs_) {
+    ArchiveWriter out;
+    platform_msrs_->save(out);
+    s.platform_msrs = out.take();
+  }
+  return s;
+}
+
+void UnicornProcessor::restore(const ProcessorSnapshot& s) {
+  set_state(s.state);
+  set_pdptes(s.pdptes);
+  misc_enable_ = s.misc_enable;
+  feature_control_ = s.feature_control;
+  pending_debug_ = s.pending_debug;
+  group_->set_last_tsc(s.last_tsc);
+  injected_ = s.injected;
+  if (platform_msrs_) {
+    ArchiveReader in(s.platform_msrs);
+    platform_msrs_->restore(in);
+  }
+  // Memory may hold other code than what was translated.
+  drop_own_code(0, memory_.size());
+}
+
 }  // namespace cupel::cpu

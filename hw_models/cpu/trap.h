@@ -142,6 +142,8 @@ class Monitor {
   // Virtual time has reached the processor's deadline, or poll() was asked for, and the guest is
   // between instructions. True: VM exit (preemption timer, external interrupt, window).
   virtual bool on_boundary() { return false; }
+  // See Processor::stop_after_instruction(). True: VM exit.
+  virtual bool on_step() { return false; }
   // Guest-visible value of a control register read (masks and shadows applied).
   virtual uint64_t visible_cr(unsigned number, uint64_t real) {
     (void)number;

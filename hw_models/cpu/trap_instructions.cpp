@@ -206,10 +206,7 @@ void UnicornProcessor::write_cr(unsigned n, uint64_t value, unsigned length) {
 
 // --- debug registers --------------------------------------------------------------------------
 
-void UnicornProcessor::trap_dr(uint32_t) {
-  const Instruction* decoded = decode_current();
-  if (decoded == nullptr) return trap_exception(x86::kUD);
-  const Instruction& i = *decoded;
+Trap UnicornProcessor::debug_register_trap(const Instruction& i) const {
   const bool from = ZydisRegisterGetClass(i.operands[1].reg.value) == ZYDIS_REGCLASS_DEBUG;
   const auto& dr_operand = i.operands[from ? 1 : 0];
   const auto& gpr_operand = i.operands[from ? 0 : 1];
@@ -219,7 +216,15 @@ void UnicornProcessor::trap_dr(uint32_t) {
   trap.dr.dr = static_cast<uint8_t>(ZydisRegisterGetId(dr_operand.reg.value));
   trap.dr.from_dr = from;
   trap.dr.gpr = static_cast<Gpr>(gpr_number(gpr_operand.reg.value));
+  return trap;
+}
+
+void UnicornProcessor::trap_dr(uint32_t) {
+  const Instruction* decoded = decode_current();
+  if (decoded == nullptr) return trap_exception(x86::kUD);
+  Trap trap = debug_register_trap(*decoded);
   if (exits(trap)) return;
+  const bool from = trap.dr.from_dr;
   unsigned n = trap.dr.dr;
   if (n == 4 || n == 5) {
     if ((paging_.cr4 & x86::cr4::DE) != 0) return trap_exception(x86::kUD);

@@ -37,14 +37,24 @@ void UnicornProcessor::dispatch(uint32_t code) {
       return trap_invlpg();
     case svm::software_interrupt:
       return trap_software_interrupt();
+    case svm::icebp:
+      return trap_int1();
     case svm::pause:
       return trap_simple(TrapKind::pause);
     case svm::rdpmc:
       return trap_simple(TrapKind::rdpmc);
-    case svm::invd:
-      return trap_simple(TrapKind::invd);
+    case svm::idtr_read:
+    case svm::gdtr_read:
+    case svm::ldtr_read:
+    case svm::tr_read:
+    case svm::idtr_write:
+    case svm::gdtr_write:
+    case svm::ldtr_write:
+    case svm::tr_write:
+      return trap_table();
+    case svm::invd:  // the library tells the two apart wrongly
     case svm::wbinvd:
-      return trap_simple(TrapKind::wbinvd);
+      return trap_cache();
     case svm::monitor:
       return trap_simple(TrapKind::monitor);
     case svm::mwait:
@@ -54,6 +64,25 @@ void UnicornProcessor::dispatch(uint32_t code) {
     default:
       return trap_undefined();  // SVM's own instructions do not exist here
   }
+}
+
+void UnicornProcessor::on_direct_trap(uint32_t code, uint32_t information) {
+  ++stats_.traps;
+  set_engine_error_code(information);
+  dispatch(code);
+  settle();
+  // The loop can be left from the hook only.
+  if (quitting_) cpu_vmexit_x86_64(engine_, svm::intr, 0, 0);
+}
+
+// Every return behind a switch of stacks is mispredicted: the fewer frames, the better.
+[[gnu::flatten]] void UnicornProcessor::on_direct_cpuid() {
+  ++stats_.traps;
+  if (stepping_) [[unlikely]]
+    end_step();
+  trap_cpuid();
+  settle();
+  if (quitting_) cpu_vmexit_x86_64(engine_, svm::intr, 0, 0);
 }
 
 bool UnicornProcessor::exits(Trap& trap) {
@@ -67,6 +96,7 @@ void UnicornProcessor::advance(unsigned length) {
   if ((engine_->hflags & hf::cs64) == 0) engine_->eip &= 0xffffffffu;
   engine_->hflags &= ~hf::inhibit_irq;
   step_completed_ |= (engine_->eflags & x86::rflags::TF) != 0;
+  monitor_step_due_ |= monitor_step_;
   engine_->eflags &= ~x86::rflags::RF;
 }
 
@@ -159,20 +189,40 @@ uint64_t UnicornProcessor::linear_address(const Instruction& i) const {
 // --- exceptions -------------------------------------------------------------------------------
 
 void UnicornProcessor::trap_exception(uint32_t vector) {
+  if (vector == x86::kGP && cpl() != 0 && monitored_ && exits_before_privilege_fault()) return;
   std::optional<uint32_t> error_code;
   if (x86::has_error_code(vector)) error_code = engine_error_code();
   uint64_t status = 0;
   if (vector == x86::kDB) {
     status = 1ull << 14;  // single step: the only #DB the engine raises by itself
     if (stepping_) {
+      monitor_step_due_ |= monitor_step_;
       status = step_hits_ | (guest_single_steps_ ? status : 0);
       const bool hide = step_pushes_flags_ && !guest_single_steps_;
       end_step();
       if (hide) hide_step_in_pushed_flags();
       if (status == 0) return;  // nobody but us wanted this step
+      // The monitor's stop comes before the trap, which stays pending.
+      if (monitor_step_due_) {
+        pending_debug_ |= status;
+        return;
+      }
     }
   }
   raise(static_cast<uint8_t>(vector), error_code, status);
+}
+
+// MOV DR exits whatever the privilege level. SDM vol. 3C, "Relative Priority of Faults and VM
+// Exits".
+bool UnicornProcessor::exits_before_privilege_fault() {
+  const Instruction* i = decode_current();
+  if (i == nullptr || i->info.mnemonic != ZYDIS_MNEMONIC_MOV) return false;
+  for (const auto& operand : {i->operands[0], i->operands[1]})
+    if (ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_DEBUG) {
+      Trap trap = debug_register_trap(*i);
+      return exits(trap);
+    }
+  return false;
 }
 
 // Data breakpoints are traps: the instruction completes first. SDM vol. 3B, "Data Memory and I/O
@@ -203,6 +253,22 @@ void UnicornProcessor::end_step() {
   if (!guest_single_steps_) engine_->eflags &= ~x86::rflags::TF;
 }
 
+// Was it the stack operand of the current instruction that reached `address`?
+// SDM vol. 3A, "Interrupt 12—Stack Fault Exception (#SS)".
+bool UnicornProcessor::through_stack_segment(uint64_t address) {
+  const Instruction* i = decode_current();
+  if (i == nullptr) return false;
+  bool stack = false, other = false;
+  for (unsigned n = 0; n < i->info.operand_count; ++n) {
+    const auto& operand = i->operands[n];
+    if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY) continue;
+    (operand.mem.segment == ZYDIS_REGISTER_SS ? stack : other) = true;
+  }
+  constexpr uint64_t largest_push = 64;  // of one instruction with another memory operand
+  const uint64_t top = engine_->gpr[4];
+  return stack && (!other || address - (top - largest_push) <= 2 * largest_push);
+}
+
 void UnicornProcessor::trap_page_fault() {
   const FillFault fault = fill_fault_;
   fill_fault_.kind = FillFault::Kind::none;
@@ -212,7 +278,7 @@ void UnicornProcessor::trap_page_fault() {
       monitor().on_translation_fault(fault.refused);
       return leave();
     case FillFault::Kind::non_canonical:
-      return raise(x86::kGP, 0);
+      return raise(through_stack_segment(fault.address) ? x86::kSS : x86::kGP, 0);
     case FillFault::Kind::code_page_watched: {
       const bool resumed = (engine_->eflags & x86::rflags::RF) != 0;
       const uint64_t hits = resumed ? 0 : breakpoints_.hits(fault.address, 1, Access::fetch);
@@ -266,6 +332,8 @@ VmxInstruction vmx_instruction(const Instruction& i) {
 
 void UnicornProcessor::trap_undefined() {
   const Instruction* decoded = decode_current();
+  // Unknown to the library, which has another use for its opcode.
+  if (decoded != nullptr && decoded->info.mnemonic == ZYDIS_MNEMONIC_INT1) return trap_int1();
   if (decoded != nullptr && monitored_) {
     const Instruction& i = *decoded;
     Trap trap;
@@ -276,7 +344,7 @@ void UnicornProcessor::trap_undefined() {
       if (exits(trap)) return;
     } else if (trap.vmx != VmxInstruction::none) {
       trap.kind = TrapKind::vmx_instruction;
-      trap.instruction_info = instruction_information(i);
+      trap.instruction_info = i.vmx_information;
       if (const auto* memory = i.memory_operand()) {
         trap.displacement = static_cast<uint64_t>(memory->mem.disp.value);
         trap.address = linear_address(i);
@@ -291,6 +359,22 @@ void UnicornProcessor::trap_undefined() {
     }
   }
   trap_exception(x86::kUD);
+}
+
+// INT1: a #DB without a status, whose gate is not checked against CPL. SDM vol. 2A, "INT n/INTO/
+// INT3/INT1—Call to Interrupt Procedure".
+void UnicornProcessor::trap_int1() {
+  Event event;
+  event.vector = x86::kDB;
+  event.type = x86::EventType::privileged_software_exception;
+  const Instruction* i = decode_current();
+  event.instruction_length = i != nullptr ? i->length() : 1;
+  Trap trap;
+  trap.kind = TrapKind::exception;
+  trap.length = event.instruction_length;
+  trap.vector = event.vector;
+  trap.type = event.type;
+  if (!exits(trap)) deliver(event);
 }
 
 void UnicornProcessor::trap_software_interrupt() {
@@ -376,6 +460,12 @@ void UnicornProcessor::trap_simple(TrapKind kind) {
       break;
   }
   advance(trap.length);
+}
+
+void UnicornProcessor::trap_cache() {
+  const Instruction* i = decode_current();
+  const bool invd = i != nullptr && i->info.mnemonic == ZYDIS_MNEMONIC_INVD;
+  trap_simple(invd ? TrapKind::invd : TrapKind::wbinvd);
 }
 
 void UnicornProcessor::trap_hlt() {

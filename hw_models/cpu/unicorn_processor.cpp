@@ -161,12 +161,39 @@ void UnicornProcessor::prepare_vmcb() {
   std::byte* vmcb = control_;
   std::memset(control_ + (kIoBitmap - kControlBase), 0xff, 0x3000);
   std::memset(control_ + (kMsrBitmap - kControlBase), 0xff, 0x2000);
-  const uint32_t codes[] = {
-      svm::rdtsc,  svm::rdpmc,  svm::cpuid,    svm::rsm,     svm::software_interrupt,
-      svm::invd,   svm::pause,  svm::hlt,      svm::invlpg,  svm::invlpga,
-      svm::io,     svm::msr,    svm::shutdown, svm::vmrun,   svm::vmmcall,
-      svm::vmload, svm::vmsave, svm::stgi,     svm::clgi,    svm::skinit,
-      svm::rdtscp, svm::icebp,  svm::wbinvd,   svm::monitor, svm::mwait};
+  const uint32_t codes[] = {svm::idtr_read,
+                            svm::gdtr_read,
+                            svm::ldtr_read,
+                            svm::tr_read,
+                            svm::idtr_write,
+                            svm::gdtr_write,
+                            svm::ldtr_write,
+                            svm::tr_write,
+                            svm::rdtsc,
+                            svm::rdpmc,
+                            svm::cpuid,
+                            svm::rsm,
+                            svm::software_interrupt,
+                            svm::invd,
+                            svm::pause,
+                            svm::hlt,
+                            svm::invlpg,
+                            svm::invlpga,
+                            svm::io,
+                            svm::msr,
+                            svm::shutdown,
+                            svm::vmrun,
+                            svm::vmmcall,
+                            svm::vmload,
+                            svm::vmsave,
+                            svm::stgi,
+                            svm::clgi,
+                            svm::skinit,
+                            svm::rdtscp,
+                            svm::icebp,
+                            svm::wbinvd,
+                            svm::monitor,
+                            svm::mwait};
   uint64_t intercepts = 0;
   for (const uint32_t code : codes) intercepts |= 1ull << (code - 0x60);
   put<uint32_t>(vmcb + 0x00, ~0u);  // CR reads and writes
@@ -228,30 +255,6 @@ Processor::Park UnicornProcessor::run() {
   return park_reason_;
 }
 
-// Leaves the engine's fiber; returns when run() is called again.
-void UnicornProcessor::park(Park why) {
-  park_reason_ = why;
-  ++stats_.exits;
-  fiber_->suspend();
-  vectoring_.reset();
-}
-
-void UnicornProcessor::leave() {
-  iret_unblocked_nmi_ = false;
-  if (park_on_exit_) return park(Park::exit);
-  ++stats_.exits;
-  vectoring_.reset();
-}
-
-void UnicornProcessor::on_direct_trap(uint32_t code, uint32_t information) {
-  ++stats_.traps;
-  set_engine_error_code(information);
-  dispatch(code);
-  settle();
-  // The loop can be left from the hook only.
-  if (quitting_) cpu_vmexit_x86_64(engine_, svm::intr, 0, 0);
-}
-
 void UnicornProcessor::on_interrupt_hook(uint32_t number) {
   if (quitting_) {
     uc_emu_stop(uc_);
@@ -276,7 +279,15 @@ void UnicornProcessor::settle() {
     if (quitting_) return;
     // An instruction completed here under TF traps as one that the engine completed does.
     if (std::exchange(step_completed_, false)) {
-      if (!stepping_) raise(x86::kDB, {}, 1ull << 14);
+      if (monitor_step_due_) {
+        pending_debug_ |= x86::pending_debug::bs;
+      } else if (!stepping_) {
+        raise(x86::kDB, {}, x86::pending_debug::bs);
+      }
+      continue;
+    }
+    if (std::exchange(monitor_step_due_, false)) {
+      if (monitor().on_step()) leave();
       continue;
     }
     if (injected_) {
@@ -306,12 +317,27 @@ void UnicornProcessor::settle() {
       if (!armed && stats_.exits == exits && !injected_) park(Park::halted);
       continue;
     }
+    if (pending_debug_ != 0 && debug_trap_pending()) continue;
     if (boundary_requested_) {
       boundary();
       continue;
     }
+    if (monitor_step_ && !stepping_) step_over(0);
     return;
   }
+}
+
+// Debug traps that wait since VM entry, or behind the monitor's own stop. True: one was raised.
+// SDM vol. 3C, "Delivery of Pending Debug Exceptions after VM Entry".
+bool UnicornProcessor::debug_trap_pending() {
+  using namespace x86::pending_debug;
+  if ((interruptibility() & x86::interruptibility::mov_ss) != 0) return false;
+  const uint64_t status = pending_debug_;
+  pending_debug_ = 0;
+  // Breakpoint bits alone, without "enabled breakpoint", cause nothing.
+  if ((status & (bs | enabled | rtm)) == 0) return false;
+  raise(x86::kDB, {}, status & (bs | breakpoints | rtm));
+  return true;
 }
 
 bool UnicornProcessor::interrupts_open() const {

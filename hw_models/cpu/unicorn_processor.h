@@ -90,6 +90,11 @@ class UnicornProcessor final : public Processor {
   void set_deadline(Nanoseconds when) override;
   void request_boundary() override;
   void watch_windows(bool interrupts, bool nmis) override;
+  void stop_after_instruction(bool on) override {
+    monitor_step_ = on;
+    monitor_step_due_ = false;
+  }
+  void stop_before_instruction() override { monitor_step_due_ = true; }
 
   void flush_tlb() override;
   void flush_tlb_page(Gva linear) override;
@@ -126,12 +131,15 @@ class UnicornProcessor final : public Processor {
   }
   x86::CpuState state() override;
   void set_state(const x86::CpuState& state) override;
+  ProcessorSnapshot snapshot() override;
+  void restore(const ProcessorSnapshot& snapshot) override;
 
   // --- called by the engine's hooks and corrections (engine_corrections.cpp) ---
   static UnicornProcessor* current() { return current_; }
   void on_interrupt_hook(uint32_t number);
   // direct_traps.cpp: a trap inside of a block, RIP at the instruction.
   void on_direct_trap(uint32_t code, uint32_t information);
+  void on_direct_cpuid();
   bool in_trap_mode() const { return parked_once_; }
   bool rdtsc_permitted() const { return (paging_.cr4 & x86::cr4::TSD) == 0 || cpl() == 0; }
   void restore_rip(uintptr_t return_to) { cpu_restore_state_x86_64(cpu_object_, return_to, 1); }
@@ -183,11 +191,23 @@ class UnicornProcessor final : public Processor {
   Result<void> open_engine();
   void prepare_vmcb();
   void engine_loop();
-  void park(Park why);
-  void leave();  // the monitor has taken the event
+  // Leaves the engine's fiber; returns when run() is called again.
+  void park(Park why) {
+    park_reason_ = why;
+    ++stats_.exits;
+    fiber_->suspend();
+    vectoring_.reset();
+  }
+  void leave() {  // the monitor has taken the event
+    iret_unblocked_nmi_ = false;
+    if (park_on_exit_) return park(Park::exit);
+    ++stats_.exits;
+    vectoring_.reset();
+  }
   void quit();
   void settle();
   void boundary();
+  bool debug_trap_pending();
   bool interrupts_open() const;
   bool watched_window_open() const;
   void update_deadline();
@@ -197,16 +217,24 @@ class UnicornProcessor final : public Processor {
   bool exits(Trap& trap);  // asks the monitor; parks when it says exit
   void trap_exception(uint32_t vector);
   void trap_page_fault();
+  bool through_stack_segment(uint64_t address);
   void trap_undefined();
   void trap_software_interrupt();
+  void trap_int1();
   void trap_simple(TrapKind kind);
   void trap_cpuid();
   void trap_rdtsc(TrapKind kind);
   void trap_hlt();
+  void trap_cache();
+  void trap_table();
+  bool store_table(const Instruction& i);
+  bool load_table(const Instruction& i);
   void trap_io();
   void trap_msr();
   void trap_cr(uint32_t code);
   void trap_dr(uint32_t code);
+  Trap debug_register_trap(const Instruction& i) const;
+  bool exits_before_privilege_fault();
   void trap_invlpg();
   void native_cr(Trap& trap, const Instruction& i);
   void native_io(const Trap& trap, const Instruction& i);
@@ -321,6 +349,8 @@ class UnicornProcessor final : public Processor {
   // guest.
   Breakpoints breakpoints_;
   bool stepping_ = false;
+  bool monitor_step_ = false;      // the monitor wants to be asked after the next instruction
+  bool monitor_step_due_ = false;  // that instruction has completed, or an event was delivered
   bool guest_single_steps_ = false;
   bool step_pushes_flags_ = false;
   uint64_t step_hits_ = 0;

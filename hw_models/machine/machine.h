@@ -70,6 +70,12 @@ class Machine {
   std::string take_output() { return board_->take_serial_output(); }
   void input(std::string_view text) { board_->serial_input(text); }
 
+  // One snapshot, kept in the machine; the next one replaces it. Continuing from it is continuing
+  // from the moment it was taken. Errors: environment.
+  Result<void> take_snapshot();
+  // Errors: bad_input when there is none, environment.
+  Result<void> restore_snapshot();
+
   const VirtualClock& clock() const { return clock_; }
   PhysicalMemory& memory() { return *memory_; }
   platform::Board& board() { return *board_; }
@@ -115,6 +121,17 @@ class Machine {
   unsigned running_ = kNobody;
   Nanoseconds round_end_{0};
   MachineStop stop_;
+
+  struct Snapshot {
+    uint64_t ticks = 0;
+    std::vector<std::byte> board;
+    std::vector<vtx::LogicalProcessor::Snapshot> processors;
+    std::vector<Message> messages;
+    std::vector<unsigned> order;
+    RandomStream turns;
+    MachineStop stop;
+  };
+  std::unique_ptr<Snapshot> snapshot_;
 };
 
 }  // namespace cupel::machine

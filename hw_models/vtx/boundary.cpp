@@ -156,6 +156,13 @@ bool LogicalProcessor::on_external_interrupt() {
   return true;
 }
 
+// SDM vol. 3C, "Monitor Trap Flag".
+bool LogicalProcessor::on_step() {
+  record_exit(ExitReason::monitor_trap_flag, 0, 0);
+  if (executed()) take_effect();
+  return true;
+}
+
 bool LogicalProcessor::on_boundary() {
   if (executed()) return on_executed_boundary();
   if (!in_guest_ || exited_) return exited_;

@@ -91,6 +91,15 @@ bool LogicalProcessor::inject_event() {
   const auto raw = static_cast<uint32_t>(vmcs_[F::entry_interruption_info]);
   if (raw >> 31 == 0) return false;
   const auto info = x86::InterruptionInfo::decode(raw);
+  if (info.type == x86::EventType::other) {  // a pending MTF VM exit
+    processor_.stop_before_instruction();
+    return false;
+  }
+  // Debug traps do not outlive an event that comes before them.
+  const bool outside = info.type == x86::EventType::external_interrupt ||
+                       info.type == x86::EventType::nmi ||
+                       info.type == x86::EventType::hardware_exception;
+  if (outside) processor_.set_pending_debug(0);
   cpu::Event event;
   event.vector = info.vector;
   event.type = info.type;
@@ -144,6 +153,8 @@ Outcome LogicalProcessor::execute_entry(bool launch) {
   exited_ = false;
   pause_loop_.known = false;
   in_guest_ = true;
+  if (proc(x86::proc::monitor_trap_flag)) [[unlikely]]
+    processor_.stop_after_instruction(true);
   arm_boundaries(inject_event());
   return Outcome::succeed;
 }
@@ -162,7 +173,22 @@ void LogicalProcessor::run_guest() {
   leave_guest();
 }
 
-x86::VmxStatus LogicalProcessor::enter(bool launch, x86::GprFile& regs) {
+namespace {
+
+// One by one: they have just been written one by one, and a wider load would have to wait until
+// these stores have reached the cache.
+inline void copy_registers(x86::GprFile& to, const x86::GprFile& from) {
+  for (size_t n = 0; n < from.r.size(); ++n) {
+    uint64_t value = from.r[n];
+    asm("" : "+r"(value));  // not vectorized
+    to.r[n] = value;
+  }
+}
+
+}  // namespace
+
+// Every return behind a switch of stacks is mispredicted: the fewer frames, the better.
+[[gnu::flatten]] x86::VmxStatus LogicalProcessor::enter(bool launch, x86::GprFile& regs) {
   // RSP is a VMCS field: the processor keeps its own across the exchange of registers.
   constexpr auto kRsp = x86::Gpr::rsp;
   const Outcome outcome = execute_entry(launch);
@@ -172,10 +198,10 @@ x86::VmxStatus LogicalProcessor::enter(bool launch, x86::GprFile& regs) {
   if (!in_guest_) return x86::VmxStatus::succeed;  // a VM-entry failure is an exit
   x86::GprFile& gpr = processor_.gpr();
   const uint64_t guest_rsp = gpr[kRsp], host_rsp = regs[kRsp];
-  gpr = regs;
+  copy_registers(gpr, regs);
   gpr[kRsp] = guest_rsp;
   run_guest();
-  regs = processor_.gpr();
+  copy_registers(regs, processor_.gpr());
   regs[kRsp] = host_rsp;
   return x86::VmxStatus::succeed;
 }

@@ -251,6 +251,6 @@ constexpr CheckRow kRows[] = {
 
 }  // namespace
 
-std::span<const CheckRow> execution_control_checks() { return kRows; }
+CheckSection execution_control_checks() { return section<kRows>(); }
 
 }  // namespace cupel::vtx

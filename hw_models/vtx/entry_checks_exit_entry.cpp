@@ -152,7 +152,7 @@ constexpr CheckRow kEntryRows[] = {
 
 }  // namespace
 
-std::span<const CheckRow> exit_control_checks() { return kExitRows; }
-std::span<const CheckRow> entry_control_checks() { return kEntryRows; }
+CheckSection exit_control_checks() { return section<kExitRows>(); }
+CheckSection entry_control_checks() { return section<kEntryRows>(); }
 
 }  // namespace cupel::vtx

@@ -142,6 +142,6 @@ constexpr CheckRow kRows[] = {
 
 }  // namespace
 
-std::span<const CheckRow> guest_register_checks() { return kRows; }
+CheckSection guest_register_checks() { return section<kRows>(); }
 
 }  // namespace cupel::vtx

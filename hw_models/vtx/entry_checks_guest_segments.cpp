@@ -304,6 +304,6 @@ constexpr CheckRow kRows[] = {
 
 }  // namespace
 
-std::span<const CheckRow> guest_segment_checks() { return kRows; }
+CheckSection guest_segment_checks() { return section<kRows>(); }
 
 }  // namespace cupel::vtx

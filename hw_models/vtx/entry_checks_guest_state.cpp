@@ -261,6 +261,6 @@ constexpr CheckRow kRows[] = {
 
 }  // namespace
 
-std::span<const CheckRow> guest_state_checks() { return kRows; }
+CheckSection guest_state_checks() { return section<kRows>(); }
 
 }  // namespace cupel::vtx

@@ -187,6 +187,6 @@ constexpr CheckRow kRows[] = {
 
 }  // namespace
 
-std::span<const CheckRow> host_checks() { return kRows; }
+CheckSection host_checks() { return section<kRows>(); }
 
 }  // namespace cupel::vtx

@@ -47,6 +47,8 @@ void LogicalProcessor::record_vectoring() {
 
 void LogicalProcessor::leave_guest() {
   in_guest_ = false;
+  if (proc(x86::proc::monitor_trap_flag)) [[unlikely]]
+    processor_.stop_after_instruction(false);
   if (timer_armed_) {
     timer_armed_ = false;
     if (exit_control(x86::exitctl::save_preemption_timer))

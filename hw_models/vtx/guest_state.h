@@ -67,6 +67,8 @@ class GuestState {
     to_load_ = group::all;
     banked_ = false;
   }
+  // The processor runs the guest of this VMCS: nothing is to be loaded.
+  void resumed() { fresh_ = to_load_ = 0; }
   void load_again(uint32_t groups) { to_load_ |= groups; }
 
   // VM entry: loads the groups written since the last one.

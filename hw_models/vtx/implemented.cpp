@@ -17,8 +17,8 @@ Implemented make() {
            proc::invlpg_exiting | proc::mwait_exiting | proc::rdpmc_exiting | proc::rdtsc_exiting |
            proc::cr3_load_exiting | proc::cr3_store_exiting | proc::cr8_load_exiting |
            proc::cr8_store_exiting | proc::nmi_window | proc::mov_dr_exiting |
-           proc::unconditional_io | proc::io_bitmaps | proc::msr_bitmaps | proc::monitor_exiting |
-           proc::pause_exiting | proc::secondary_controls;
+           proc::unconditional_io | proc::io_bitmaps | proc::msr_bitmaps | proc::monitor_trap_flag |
+           proc::monitor_exiting | proc::pause_exiting | proc::secondary_controls;
   s.proc2 = proc2::enable_ept | proc2::descriptor_table_exiting | proc2::enable_rdtscp |
             proc2::enable_vpid | proc2::wbinvd_exiting | proc2::unrestricted_guest |
             proc2::enable_pml | proc2::mode_based_execute | proc2::vmcs_shadowing |

@@ -112,6 +112,22 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   void receive_init();
   void receive_startup(uint8_t vector);
 
+  // Executed use, between two runs of the processor. What the doctor has found is not part of it.
+  struct Snapshot {
+    HostState host;
+    Vmcs vmcs;
+    uint64_t current = ~0ull;
+    Hpa vmxon_region;
+    uint32_t vmxon_epoch = 0;
+    bool vmx_root = false, in_guest = false, nmi = false, init = false, timer_armed = false;
+    uint64_t timer_deadline_tsc = 0;
+    std::optional<uint8_t> startup;
+    VmxAbort abort = VmxAbort::none;
+    cpu::ProcessorSnapshot processor;
+  };
+  Snapshot snapshot();
+  void restore(const Snapshot& snapshot);
+
   // --- Pins of the processor ---------------------------------------------------------------------
   // The interrupt stays asserted until an exit acknowledges it ("acknowledge interrupt on exit"),
   // the guest takes it (external-interrupt exiting 0), or the host calls acknowledge.
@@ -142,6 +158,7 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   cpu::PhysicalTranslation translate(const cpu::PhysicalAccess& access) override;
   void on_translation_fault(const cpu::PhysicalAccess& access) override;
   bool on_boundary() override;
+  bool on_step() override;
   uint64_t visible_cr(unsigned number, uint64_t real) override;
   uint64_t visible_tsc(uint64_t host_tsc) override;
   bool read_msr(uint32_t index, uint64_t& value) override;

@@ -13,12 +13,14 @@ struct MsrEntry {
 };
 
 constexpr uint32_t kBiosUpdateTrigger = 0x79, kSmmMonitorControl = 0x9b, kSmbase = 0x9e;
+constexpr uint32_t kBiosSignature = x86::msr::BIOS_SIGN_ID;  // both of the microcode update
 
 bool is_x2apic(uint32_t index) { return index >> 8 == 0x8; }
 
 bool loadable(const MsrEntry& e) {
   return e.reserved == 0 && e.index != x86::msr::FS_BASE && e.index != x86::msr::GS_BASE &&
-         !is_x2apic(e.index) && e.index != kSmmMonitorControl && e.index != kBiosUpdateTrigger;
+         !is_x2apic(e.index) && e.index != kSmmMonitorControl && e.index != kBiosUpdateTrigger &&
+         e.index != kBiosSignature;
 }
 
 bool storable(const MsrEntry& e) {

@@ -19,6 +19,7 @@
 #include "core/clock.h"
 #include "core/guest_memory.h"
 #include "core/net_port.h"
+#include "core/x86/cpuid.h"
 #include "core/x86/platform_msrs.h"
 #include "hypervisor/devices/apic_pair.h"
 #include "hypervisor/devices/virtio_block.h"

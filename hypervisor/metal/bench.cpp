@@ -4,6 +4,7 @@
 
 #include "hypervisor/metal/console.h"
 #include "hypervisor/metal/instructions.h"
+#include "hypervisor/metal/options.h"
 
 extern "C" {
 extern const char metal_bench_guest[], metal_bench_exit[];
@@ -129,11 +130,15 @@ extern "C" void metal_bench_kernel() {
   end_guest();
 }
 
-bool run_benchmarks(Lab& lab, uint64_t iterations) {
-  const auto or_default = [&](uint64_t n) { return iterations == 0 ? n : iterations; };
-  bool good = cpuid_trip(lab, or_default(kTrips));
-  good = guest_code(lab, "guest_integer", metal_bench_integer, or_default(kIntegerRounds)) && good;
-  return guest_code(lab, "guest_kernel", metal_bench_kernel, or_default(kKernelRounds)) && good;
+bool run_benchmarks(Lab& lab, uint64_t iterations, const char* name) {
+  const auto count = [&](uint64_t usual) { return iterations == 0 ? usual : iterations; };
+  bool good = true;
+  if (matches(name, "cpuid_trip")) good = cpuid_trip(lab, count(kTrips)) && good;
+  if (matches(name, "guest_integer"))
+    good = guest_code(lab, "guest_integer", metal_bench_integer, count(kIntegerRounds)) && good;
+  if (matches(name, "guest_kernel"))
+    good = guest_code(lab, "guest_kernel", metal_bench_kernel, count(kKernelRounds)) && good;
+  return good;
 }
 
 }  // namespace cupel::metal

@@ -10,6 +10,6 @@ namespace cupel::metal {
 
 // iterations: of each benchmark; 0 takes its default. False when something went wrong, which the
 // console then says.
-bool run_benchmarks(Lab& lab, uint64_t iterations);
+bool run_benchmarks(Lab& lab, uint64_t iterations, const char* name);
 
 }  // namespace cupel::metal

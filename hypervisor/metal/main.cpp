@@ -6,9 +6,12 @@
 
 #include "core/x86/msr.h"
 #include "hypervisor/metal/bench.h"
+#include "hypervisor/metal/boot_info.h"
 #include "hypervisor/metal/console.h"
+#include "hypervisor/metal/guest_run.h"
 #include "hypervisor/metal/lab.h"
 #include "hypervisor/metal/options.h"
+#include "hypervisor/metal/selftest/random_states.h"
 #include "hypervisor/metal/selftest/suites.h"
 #include "hypervisor/metal/trap.h"
 
@@ -19,7 +22,7 @@ namespace {
 alignas(4096) std::array<std::byte, 4_MiB> frame_memory;
 
 bool run_tests(const Options& options, Lab& lab) {
-  Tap tap(options.test);
+  Tap tap(options.test, options.skip);
   test_instructions(tap, lab);
   test_instructions_cpl3(tap, lab);
   test_vmcs_access(tap, lab);
@@ -35,6 +38,9 @@ bool run_tests(const Options& options, Lab& lab) {
   test_exits_exceptions(tap, lab);
   test_injection(tap, lab);
   test_windows(tap, lab);
+  test_ept(tap, lab);
+  test_apic(tap, lab);
+  test_state(tap, lab);
   test_checks_controls(tap, lab);
   test_checks_host(tap, lab);
   test_checks_guest(tap, lab);
@@ -58,9 +64,10 @@ extern "C" [[noreturn]] void metal_main(uint32_t magic, uint64_t information) {
   using namespace cupel::metal;
   console_init();
   traps_init();
+  const BootInfo boot(magic, information);
   Options options;
   const char* bad = "";
-  if (!parse_options(magic, information, options, bad)) {
+  if (!parse_options(boot.command_line, options, bad)) {
     print_line("# bad value for ", bad, "=");
     leave(Exit::usage);
   }
@@ -72,7 +79,11 @@ extern "C" [[noreturn]] void metal_main(uint32_t magic, uint64_t information) {
   bool good = true;
   if (options.run_tests) good = run_tests(options, lab);
   if (options.dump) dump_capabilities(lab);
-  if (options.bench) good = run_benchmarks(lab, options.iterations);
+  if (options.states != 0) {
+    good = run_random_states(lab, options.seed, options.from, options.states);
+  }
+  if (options.guest) good = run_guest(lab, boot);
+  if (options.bench) good = run_benchmarks(lab, options.iterations, options.bench_name);
   lab.off();
   leave(good ? Exit::ok : Exit::failed);
 }

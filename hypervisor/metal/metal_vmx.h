@@ -9,7 +9,7 @@ namespace cupel::metal {
 // One logical processor: the one that executes this. A fault of an instruction (#UD, #GP) comes
 // back as fail_invalid and stays in last_trap(), which every call clears first. Host RSP is
 // written by the entries themselves; host RIP must be exit_address().
-class MetalVmx final : public x86::VmxCpu {
+class MetalVmx : public x86::VmxCpu {
  public:
   static uint64_t exit_address();
 

@@ -3,21 +3,6 @@
 namespace cupel::metal {
 namespace {
 
-constexpr uint32_t kMultibootMagic = 0x2badb002, kPvhMagic = 0x336ec578;
-constexpr uint32_t kMultibootCommandLine = 1 << 2;
-
-// Multiboot Specification 0.6.96, "Boot information format"; Xen "x86/HVM direct boot ABI".
-const char* command_line(uint32_t magic, uint64_t information) {
-  if (information == 0) return "";
-  const auto* words = reinterpret_cast<const uint32_t*>(information);
-  uint64_t at = 0;
-  if (magic == kMultibootMagic && (words[0] & kMultibootCommandLine) != 0) at = words[4];
-  if (magic == kPvhMagic && words[0] == kPvhMagic) {
-    at = *reinterpret_cast<const uint64_t*>(information + 24);
-  }
-  return at == 0 ? "" : reinterpret_cast<const char*>(at);
-}
-
 struct Word {
   const char* begin;
   unsigned length;
@@ -48,9 +33,26 @@ bool parse_number(const char* at, const char* end, uint64_t& value) {
   return true;
 }
 
+template <unsigned size>
+bool copy(const char* at, const char* end, char (&to)[size]) {
+  const auto length = static_cast<unsigned>(end - at);
+  if (length == 0 || length >= size) return false;
+  for (unsigned n = 0; n < length; ++n) to[n] = at[n];
+  to[length] = '\0';
+  return true;
+}
+
 bool take(const Word& word, Options& options, const char*& bad) {
   if (word.is("bench")) {
     options.bench = true;
+    options.run_tests = false;
+  } else if (const char* name = word.value_of("bench=")) {
+    bad = "bench";
+    options.bench = true;
+    options.run_tests = false;
+    return copy(name, word.end(), options.bench_name);
+  } else if (word.is("guest")) {
+    options.guest = true;
     options.run_tests = false;
   } else if (word.is("dump")) {
     options.dump = true;
@@ -58,20 +60,30 @@ bool take(const Word& word, Options& options, const char*& bad) {
   } else if (const char* number = word.value_of("iterations=")) {
     bad = "iterations";
     return parse_number(number, word.end(), options.iterations);
+  } else if (const char* states = word.value_of("states=")) {
+    bad = "states";
+    options.run_tests = false;
+    return parse_number(states, word.end(), options.states);
+  } else if (const char* seed = word.value_of("seed=")) {
+    bad = "seed";
+    return parse_number(seed, word.end(), options.seed);
+  } else if (const char* from = word.value_of("from=")) {
+    bad = "from";
+    return parse_number(from, word.end(), options.from);
   } else if (const char* pattern = word.value_of("test=")) {
     bad = "test";
-    const auto length = static_cast<unsigned>(word.end() - pattern);
-    if (length == 0 || length >= sizeof options.test) return false;
-    for (unsigned n = 0; n < length; ++n) options.test[n] = pattern[n];
-    options.test[length] = '\0';
+    return copy(pattern, word.end(), options.test);
+  } else if (const char* skipped = word.value_of("skip=")) {
+    bad = "skip";
+    return copy(skipped, word.end(), options.skip);
   }
   return true;
 }
 
 }  // namespace
 
-bool parse_options(uint32_t magic, uint64_t information, Options& options, const char*& bad) {
-  const char* at = command_line(magic, information);
+bool parse_options(const char* command_line, Options& options, const char*& bad) {
+  const char* at = command_line;
   while (*at != '\0') {
     while (*at == ' ') ++at;
     Word word{at, 0};

@@ -7,15 +7,20 @@ namespace cupel::metal {
 
 struct Options {
   char test[64] = "all";  // pattern of test names with '*', or "all"
+  char skip[64] = "";     // pattern of tests to report as skipped
   bool run_tests = true;
-  bool bench = false;       // "bench": benchmarks instead of tests
+  bool bench = false;  // "bench" or "bench=NAME": benchmarks instead of tests
+  char bench_name[32] = "*";
   bool dump = false;        // "dump": the capability MSRs instead of tests
+  bool guest = false;       // "guest": the first module as a guest instead of tests
   uint64_t iterations = 0;  // "iterations=N" of each benchmark; 0: its default
+  // "states=N seed=S from=K": N generated VMCS states of seed S, from number K, instead of tests.
+  uint64_t states = 0, seed = 1, from = 0;
 };
 
-// magic and information as the boot stub got them (Multiboot or PVH). Words that mean nothing here
-// are ignored, because loaders add their own. False when a value is malformed; `bad` names it.
-bool parse_options(uint32_t magic, uint64_t information, Options& options, const char*& bad);
+// Words that mean nothing here are ignored, because loaders add their own. False when a value is
+// malformed; `bad` names it.
+bool parse_options(const char* command_line, Options& options, const char*& bad);
 
 // '*' matches any run of characters.
 bool matches(const char* pattern, const char* name);

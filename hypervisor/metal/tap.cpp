@@ -43,7 +43,11 @@ bool Report::equal_shown(const char* what, Shown got, Shown want) {
   return false;
 }
 
-Tap::Tap(const char* pattern) : pattern_(pattern) { print_line("TAP version 13"); }
+Tap::Tap(const char* pattern, const char* skip) : pattern_(pattern), skip_(skip) {
+  print_line("TAP version 13");
+}
+
+bool Tap::left_out() const { return matches(skip_, name_); }
 
 bool Tap::begin(const char* group, const char* name) {
   unsigned at = append(name_, 0, sizeof name_, group);

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "core/types.h"
-#include "core/x86/cpuid.h"
+#include "core/x86/cpuid_leaf.h"
 
 namespace cupel::vm {
 

@@ -9,6 +9,7 @@
 #include "core/boot/linux_boot.h"
 #include "core/boot/pvh_boot.h"
 #include "core/trace.h"
+#include "core/x86/cpuid.h"
 #include "hypervisor/devices/pc_platform.h"
 #include "hypervisor/vm/vcpu.h"
 

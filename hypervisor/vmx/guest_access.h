@@ -5,7 +5,7 @@
 #include <array>
 #include <cstdint>
 
-#include "core/guest_memory.h"
+#include "core/guest_ram.h"
 #include "core/result.h"
 #include "core/types.h"
 #include "hypervisor/vm/guest_platform.h"

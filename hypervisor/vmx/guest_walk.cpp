@@ -17,7 +17,7 @@ struct Visited {
 
 class Walker {
  public:
-  Walker(GuestMemory& memory, const PagingState& state, Gva linear, Access access)
+  Walker(GuestRam& memory, const PagingState& state, Gva linear, Access access)
       : memory_(memory), state_(state), linear_(linear.value()), access_(access) {
     long_mode_ = (state.efer & efer::LMA) != 0;
     pae_ = long_mode_ || (state.cr4 & cr4::PAE) != 0;
@@ -121,7 +121,7 @@ class Walker {
     return Failure(WalkError{WalkError::Kind::outside_ram, 0, at});
   }
 
-  GuestMemory& memory_;
+  GuestRam& memory_;
   const PagingState& state_;
   uint64_t linear_;
   Access access_;
@@ -133,7 +133,7 @@ class Walker {
 
 }  // namespace
 
-Result<Gpa, WalkError> walk(GuestMemory& memory, const PagingState& state, Gva at, Access access) {
+Result<Gpa, WalkError> walk(GuestRam& memory, const PagingState& state, Gva at, Access access) {
   return Walker(memory, state, at, access).run();
 }
 

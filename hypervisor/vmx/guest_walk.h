@@ -5,7 +5,7 @@
 #include <array>
 #include <cstdint>
 
-#include "core/guest_memory.h"
+#include "core/guest_ram.h"
 #include "core/result.h"
 #include "core/types.h"
 
@@ -34,6 +34,6 @@ struct WalkError {
 
 // Translates one linear address; sets accessed and dirty flags as the processor does. Unpaged
 // addresses are cut to 32 bits.
-Result<Gpa, WalkError> walk(GuestMemory& memory, const PagingState& state, Gva at, Access access);
+Result<Gpa, WalkError> walk(GuestRam& memory, const PagingState& state, Gva at, Access access);
 
 }  // namespace cupel::vmx

@@ -1,10 +1,11 @@
 // Which guest-physical addresses are RAM: the memory without its holes. Freestanding.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <span>
 
-#include "core/guest_memory.h"
+#include "core/guest_ram.h"
 #include "hypervisor/vmx/vcpu_config.h"
 
 namespace cupel::vmx {
@@ -14,12 +15,12 @@ class RamMap {
   static constexpr size_t kMaxHoles = 8;
 
   // holes: at most kMaxHoles, checked by the caller.
-  RamMap(GuestMemory& memory, std::span<const GpaRange> holes) : memory_(memory) {
+  RamMap(GuestRam& memory, std::span<const GpaRange> holes) : memory_(memory) {
     for (const GpaRange& hole : holes.first(std::min(holes.size(), kMaxHoles))) {
       holes_[count_++] = hole;
     }
   }
-  GuestMemory& memory() const { return memory_; }
+  GuestRam& memory() const { return memory_; }
   bool contains(Gpa at, uint64_t size) const {
     if (!memory_.contains(at, size)) return false;
     for (size_t n = 0; n < count_; ++n) {
@@ -30,7 +31,7 @@ class RamMap {
   }
 
  private:
-  GuestMemory& memory_;
+  GuestRam& memory_;
   std::array<GpaRange, kMaxHoles> holes_{};
   size_t count_ = 0;
 };

@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "core/clock.h"
-#include "core/guest_memory.h"
+#include "core/guest_ram.h"
 #include "core/x86/exit_reason.h"
 #include "core/x86/vmx_cpu.h"
 #include "hypervisor/vm/guest_platform.h"
@@ -71,7 +71,7 @@ struct VcpuContext {
   x86::VmxCpu& cpu;
   Vmcs vmcs;
   const RamMap ram;
-  GuestMemory& memory;
+  GuestRam& memory;
   vm::GuestPlatform& platform;
   VirtualClock& clock;
   const VmxCapabilities caps;

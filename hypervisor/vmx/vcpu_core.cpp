@@ -26,6 +26,19 @@ VcpuCore::~VcpuCore() {
   context_.ept.release();
 }
 
+inline bool VcpuCore::enter() {
+  VcpuContext& v = context_;
+  if (v.vmcs.failed()) [[unlikely]] {
+    v.fault = vmcs_fault();
+    return false;
+  }
+  const VmxStatus status = launched_ ? v.cpu.vmresume(v.regs) : v.cpu.vmlaunch(v.regs);
+  if (status != VmxStatus::succeed) [[unlikely]] {
+    return v.note(launched_ ? VmxInstruction::vmresume : VmxInstruction::vmlaunch, status);
+  }
+  return true;
+}
+
 RunStop VcpuCore::run(Nanoseconds until) {
   VcpuContext& v = context_;
   Nanoseconds now = v.clock.now();
@@ -117,19 +130,6 @@ Fault VcpuCore::vmcs_fault() const {
   return fault;
 }
 
-bool VcpuCore::enter() {
-  VcpuContext& v = context_;
-  if (v.vmcs.failed()) [[unlikely]] {
-    v.fault = vmcs_fault();
-    return false;
-  }
-  const VmxStatus status = launched_ ? v.cpu.vmresume(v.regs) : v.cpu.vmlaunch(v.regs);
-  if (status != VmxStatus::succeed) [[unlikely]] {
-    return v.note(launched_ ? VmxInstruction::vmresume : VmxInstruction::vmlaunch, status);
-  }
-  return true;
-}
-
 Outcome VcpuCore::dispatch() {
   VcpuContext& v = context_;
   v.exit_reason = v.vmcs.get(Field32::exit_reason);
@@ -172,7 +172,7 @@ RunStop VcpuCore::stopped(Outcome outcome) {
 }
 
 bool VcpuCore::harvest_dirty() {
-  GuestMemory& memory = context_.memory;
+  GuestRam& memory = context_.memory;
   if (!context_.ept.tracks_dirty()) {
     memory.mark_dirty(Gpa(0), memory.size());
     return true;

@@ -51,7 +51,7 @@ class VcpuCore {
   bool wakes(bool interrupt);
   bool prepare_events(bool interrupt);
   void request_windows(bool interrupt, bool nmi);
-  bool enter();
+  [[gnu::always_inline]] bool enter();
   Outcome dispatch();
   void take_interrupted_delivery();
   RunStop stopped(Outcome outcome);

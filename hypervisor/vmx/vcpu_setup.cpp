@@ -1,5 +1,6 @@
 #include "hypervisor/vmx/vcpu_setup.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/x86/msr.h"
@@ -176,7 +177,7 @@ Result<void, Fault> enter_vmx_operation(VmxCpu& cpu, const VmxCapabilities& caps
 }
 
 Result<EptBuilder, Fault> map_ram(const VmxCapabilities& caps, FrameAllocator& frames,
-                                  const GuestMemory& memory, const VcpuConfig& config) {
+                                  const GuestRam& memory, const VcpuConfig& config) {
   if (config.holes.size() > RamMap::kMaxHoles) {
     return Failure(fault_of(FaultKind::bad_memory_range));
   }

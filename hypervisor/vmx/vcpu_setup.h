@@ -2,7 +2,7 @@
 // SDM vol. 3C, "Virtual-Machine Extensions: Initialization", "Host-State Area".
 #pragma once
 
-#include "core/guest_memory.h"
+#include "core/guest_ram.h"
 #include "core/result.h"
 #include "core/x86/vmx_cpu.h"
 #include "hypervisor/vmx/capabilities.h"
@@ -41,7 +41,7 @@ Result<void, Fault> enter_vmx_operation(x86::VmxCpu& cpu, const VmxCapabilities&
 
 // EPT over the whole RAM but the holes. Errors: ept_unsupported, out_of_frames, bad_memory_range.
 Result<EptBuilder, Fault> map_ram(const VmxCapabilities& caps, FrameAllocator& frames,
-                                  const GuestMemory& memory, const VcpuConfig& config);
+                                  const GuestRam& memory, const VcpuConfig& config);
 
 // Everything in the VMCS but the guest's registers. Errors: capability_missing, vmcs_access.
 Result<void, Fault> configure_vmcs(VcpuContext& vcpu, const VcpuFrames& frames,

@@ -89,6 +89,62 @@ class OracleRow(TypedDict):
 def fault_catalogue() -> list[FaultRow]: ...
 def oracle_catalogue() -> list[OracleRow]: ...
 
+class DumpProblem(TypedDict):
+    line: int  # from 1
+    message: str
+    hint: str
+
+class VmcsCheck(TypedDict):
+    passes: bool
+    text: str
+    json: str  # outcome, failures, warnings, undecided, missing, assumptions
+    problems: list[DumpProblem]
+    given: int  # fields that the dump gives
+
+class VmcsField(TypedDict):
+    name: str
+    encoding: int
+    width: Literal["16", "32", "64", "natural"]
+    type: Literal["control", "read-only", "guest state", "host state"]
+    exists: bool  # on the profile asked for
+
+class VmcsRow(TypedDict):
+    id: str
+    stage: Literal["controls", "host", "guest"]
+    section: str
+    allowed: str
+    fields: list[str]
+    result: str
+    reads_memory: bool
+
+class VmcsProfile(TypedDict):
+    name: str
+    title: str
+
+class VmcsDifference(TypedDict):
+    name: str
+    encoding: int
+    a: int | None  # None: not given
+    b: int | None
+
+class VmcsDiff(TypedDict):
+    differences: list[VmcsDifference]
+    problems_a: list[DumpProblem]
+    problems_b: list[DumpProblem]
+
+def vmcs_check(
+    text: str,
+    profile: str,
+    implemented: bool,
+    without: list[str],
+    host_ia32e: bool,
+    physical_bits: int | None,
+) -> VmcsCheck: ...
+def vmcs_fields(profile: str, implemented: bool) -> list[VmcsField]: ...
+def vmcs_rows() -> list[VmcsRow]: ...
+def vmcs_profiles() -> list[VmcsProfile]: ...
+def vmcs_diff(a: str, b: str) -> VmcsDiff: ...
+
 class Event:
     """One record of the trace; scenarios/language/event_names.h lists the kinds with a meaning."""
 
@@ -210,5 +266,6 @@ def make_machine(
     memory: int,
     seed: int = 0,
     kind: str = "",
+    profile: str = "server",
 ) -> Machine:
     """Modules: file and command line. Kind: multiboot, pvh, linux; empty: recognized."""

@@ -55,6 +55,7 @@ set timeout=0
 set default=0
 menuentry "image" {{
   multiboot /boot/image.elf {append}
+  {module}
   boot
 }}
 """
@@ -99,13 +100,26 @@ def _vgabios() -> Path | None:
     )
 
 
-def make_iso(image: Path, append: str, target: Path) -> None:
+@dataclass(frozen=True)
+class Module:
+    """A Multiboot module with its own command line."""
+
+    path: Path
+    append: str = ""
+
+
+def make_iso(image: Path, append: str, target: Path, module: Module | None = None) -> None:
     """A GRUB rescue image that boots `image` by Multiboot with `append` as its options."""
     with tempfile.TemporaryDirectory(prefix="cupel-iso-") as scratch:
         tree = Path(scratch)
         (tree / "boot" / "grub").mkdir(parents=True)
         shutil.copy(image, tree / "boot" / "image.elf")
-        (tree / "boot" / "grub" / "grub.cfg").write_text(GRUB_CFG.format(append=append))
+        line = ""
+        if module is not None:
+            shutil.copy(module.path, tree / "boot" / "module")
+            line = f"module /boot/module {module.append}"
+        (tree / "boot" / "grub" / "grub.cfg").write_text(
+            GRUB_CFG.format(append=append, module=line))  # fmt: skip
         done = subprocess.run(
             ["grub-mkrescue", "-d", "/usr/lib/grub/i386-pc", "--compress=no",
              "--install-modules=multiboot normal biosdisk iso9660",
@@ -152,6 +166,7 @@ def run_image(
     timeout: float = 120.0,
     memory: int = 512,
     on_line: Callable[[str], None] | None = None,
+    module: Module | None = None,
 ) -> BochsRun:
     """Boots `image` and waits for its end line. `memory` in MiB, at most 2048. Errors: UserError
     when a tool is missing."""
@@ -160,7 +175,7 @@ def run_image(
     with tempfile.TemporaryDirectory(prefix="cupel-bochs-") as scratch:
         place = Path(scratch)
         iso, serial, log = place / "boot.iso", place / "serial.txt", place / "bochs.log"
-        make_iso(image, append, iso)
+        make_iso(image, append, iso, module)
         serial.touch()
         config, commands = place / "bochsrc", place / "commands"
         config.write_text(
@@ -218,6 +233,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("image", type=Path)
     parser.add_argument("--append", default="", help="command line of the image")
+    parser.add_argument("--module", type=Path, help="a Multiboot module")
+    parser.add_argument("--module-append", default="", help="command line of the module")
     parser.add_argument("--model", default="corei7_skylake_x", help=" ".join(MODELS))
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds of wall time")
     parser.add_argument("--memory", type=int, default=512, help="MiB")
@@ -227,6 +244,7 @@ def main() -> int:
         run = run_image(
             options.image, options.append, options.model, options.timeout, options.memory,
             on_line=lambda line: print(line, flush=True),
+            module=Module(options.module, options.module_append) if options.module else None,
         )  # fmt: skip
     except UserError as error:
         print(error, file=sys.stderr)

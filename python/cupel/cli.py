@@ -11,7 +11,9 @@ from cupel.commands.boot import boot
 from cupel.commands.catalogues import faults, oracles, scenarios
 from cupel.commands.check import check
 from cupel.commands.machine import machine
+from cupel.commands.metal import metal
 from cupel.commands.run import demo, run
+from cupel.commands.vmcs import vmcs
 from cupel.errors import UserError, missing_native, say_error
 from cupel.exit_codes import EXPLANATION, ExitCode, of_kind
 
@@ -68,5 +70,5 @@ def version() -> None:
     click.echo(f"cupel {__version__}")
 
 
-for command in (run, demo, boot, machine, bench, check, scenarios, faults, oracles):
+for command in (run, demo, boot, machine, metal, bench, check, vmcs, scenarios, faults, oracles):
     main.add_command(command)

@@ -12,7 +12,8 @@ from click.testing import CliRunner, Result
 from cupel import paths
 from cupel.cli import main
 
-COMMANDS = ["run", "demo", "boot", "bench", "check", "scenarios", "faults", "oracles", "version"]
+COMMANDS = ["run", "demo", "boot", "bench", "check", "vmcs", "scenarios", "faults", "oracles",
+            "version"]
 
 
 def cupel(*arguments: str) -> Result:

@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "core/guest_memory.h"
 #include "core/x86/registers.h"
 
 namespace cupel::vmx {

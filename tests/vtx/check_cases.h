@@ -12,7 +12,6 @@
 
 #include "core/x86/vmx_controls.h"
 #include "hw_models/vtx/entry_checks.h"
-#include "tests/vtx/fake_processor.h"
 #include "tests/vtx/good_state.h"
 
 namespace cupel::vtx::testing {
@@ -53,8 +52,6 @@ class CheckBench {
  private:
   EntryState state();
 
-  FakeProcessor cpu_;
-  GuestState guest_;
   bool applies_ = true;
 };
 

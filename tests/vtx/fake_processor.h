@@ -78,6 +78,15 @@ class FakeProcessor final : public cpu::Processor {
   uint64_t bank_cr0(unsigned n) const override { return banks_[n].cr0; }
   uint64_t bank_efer(unsigned n) const override { return banks_[n].efer; }
   void set_status_flags(uint64_t) override {}
+  void stop_after_instruction(bool on) override { stepping = on; }
+  void stop_before_instruction() override { step_due = true; }
+  cpu::ProcessorSnapshot snapshot() override {
+    cpu::ProcessorSnapshot s;
+    s.state = state_;
+    return s;
+  }
+  void restore(const cpu::ProcessorSnapshot& s) override { state_ = s.state; }
+  bool stepping = false, step_due = false;
   unsigned privilege_level() const override { return state_[x86::Seg::ss].dpl(); }
   bool code_is_64bit() const override { return true; }
   Park run() override {

@@ -1,5 +1,6 @@
 // Checks on the VM-execution, VM-exit and VM-entry control fields: VMfailValid(7).
 // SDM vol. 3C, "Checks on VMX Controls".
+#include "core/x86/msr.h"
 #include "hypervisor/metal/selftest/check_rows.h"
 #include "hypervisor/metal/selftest/suites.h"
 
@@ -201,7 +202,7 @@ constexpr CheckRow kRows[] = {
      nullptr,
      clear_bits<kProc2, proc2::enable_ept>,
      nullptr},
-    {"control.pml.ept/misaligned",
+    {"control.pml.address",
      {.secondary = proc2::enable_ept | proc2::enable_pml},
      nullptr,
      misalign<Field64::pml_address>,
@@ -216,17 +217,17 @@ constexpr CheckRow kRows[] = {
      nullptr,
      clear_bits<kProc2, proc2::enable_ept>,
      nullptr},
-    {"control.vmfunc.reserved",
+    {"control.vm_functions.reserved",
      {.secondary = proc2::enable_ept | proc2::enable_vmfunc},
      nullptr,
      set_value<Field64::vm_function_controls, 1ull << 63>,
      nullptr},
-    {"control.vmcs_shadowing.bitmaps",
+    {"control.vmcs_shadowing.vmread_bitmap",
      {.secondary = proc2::vmcs_shadowing},
      nullptr,
      misalign<Field64::vmread_bitmap>,
      ignored_address<Field64::vmread_bitmap, kProc2, proc2::vmcs_shadowing>},
-    {"control.vmcs_shadowing.bitmaps/vmwrite",
+    {"control.vmcs_shadowing.vmwrite_bitmap",
      {.secondary = proc2::vmcs_shadowing},
      nullptr,
      misalign<Field64::vmwrite_bitmap>,
@@ -236,6 +237,46 @@ constexpr CheckRow kRows[] = {
      nullptr,
      misalign<Field64::ve_information_address>,
      ignored_address<Field64::ve_information_address, kProc2, proc2::ept_violation_ve>},
+};
+
+constexpr Controls kPosted{.pin = pin::external_interrupt_exiting | pin::process_posted_interrupts,
+                           .primary = proc::tpr_shadow,
+                           .secondary = proc2::virtual_interrupt_delivery,
+                           .exit = exitctl::acknowledge_interrupt};
+void posted_interrupts(V vm) {
+  vm.set(Field16::posted_interrupt_vector, uint16_t{0xff});
+  vm.set(Field64::posted_interrupt_descriptor, vm.lab().scratch_page.value() + 64);
+}
+constexpr Controls kVmfunc{.secondary = proc2::enable_ept | proc2::enable_vmfunc};
+void eptp_switching(V vm) {
+  vm.set(Field64::vm_function_controls, uint64_t{1});
+  vm.set(Field64::eptp_list_address, vm.lab().zero_page.value());
+}
+bool has_eptp_switching(Lab& lab) {
+  uint64_t functions = 0;
+  return lab.cpu.rdmsr(msr::VMX_VMFUNC, functions) && (functions & 1) != 0;
+}
+
+constexpr CheckRow kInterruptAndFunctionRows[] = {
+    {"control.posted_interrupts.delivery", kPosted, posted_interrupts,
+     clear_bits<kProc2, proc2::virtual_interrupt_delivery>, nullptr},
+    {"control.posted_interrupts.acknowledge", kPosted, posted_interrupts,
+     clear_bits<kExit, exitctl::acknowledge_interrupt>, nullptr},
+    {"control.posted_interrupts.vector", kPosted, posted_interrupts,
+     set_value<Field16::posted_interrupt_vector, 0x100u>, nullptr},
+    {"control.posted_interrupts.descriptor", kPosted, posted_interrupts,
+     set_bits<Field64::posted_interrupt_descriptor, 32u>, nullptr},
+    {"control.posted_interrupts.descriptor/beyond_width", kPosted, posted_interrupts,
+     set_beyond_width<Field64::posted_interrupt_descriptor>, nullptr},
+    {"control.eptp_switching.ept", kVmfunc, eptp_switching, clear_bits<kProc2, proc2::enable_ept>,
+     nullptr, 0, has_eptp_switching},
+    {"control.eptp_switching.list", kVmfunc, eptp_switching, misalign<Field64::eptp_list_address>,
+     nullptr, 0, has_eptp_switching},
+    {"control.tsc_multiplier.zero",
+     {.primary = proc::tsc_offsetting, .secondary = proc2::tsc_scaling},
+     nullptr,
+     set_value<Field64::tsc_multiplier, 0u>,
+     set_value<Field64::tsc_multiplier, 1u>},
 };
 
 constexpr CheckRow kExitRows[] = {
@@ -332,26 +373,26 @@ constexpr CheckRow kEntryRows[] = {
      nullptr,
      inject_value<0x80000701u>,
      inject_value<0x80000700u>},
-    {"control.injection.deliver_error_code",
+    {"control.injection.error_code_missing",
      {},
      nullptr,
      inject_value<0x8000030du>,
      inject_value<0x80000b0du>,
      0,
      error_code_checked},
-    {"control.injection.deliver_error_code/without",
+    {"control.injection.error_code_unexpected",
      {},
      nullptr,
      inject_value<0x80000b06u>,
      inject_value<0x80000306u>,
      0,
      error_code_checked},
-    {"control.injection.deliver_error_code/interrupt",
+    {"control.injection.error_code_unexpected/interrupt",
      {},
      set_value<FieldN::guest_rflags, rflags::fixed1 | rflags::IF>,
      inject_value<0x80000850u>,
      inject_value<0x80000050u>},
-    {"control.injection.deliver_error_code/nmi",
+    {"control.injection.error_code_unexpected/nmi",
      {},
      nullptr,
      inject_value<0x80000a02u>,
@@ -410,6 +451,7 @@ constexpr CheckRow kEntryRows[] = {
 
 void test_checks_controls(Tap& tap, Lab& lab) {
   test_check_rows(tap, lab, CheckStage::controls, kRows);
+  test_check_rows(tap, lab, CheckStage::controls, kInterruptAndFunctionRows);
   test_check_rows(tap, lab, CheckStage::controls, kExitRows);
   test_check_rows(tap, lab, CheckStage::controls, kEntryRows);
 }

@@ -71,7 +71,7 @@ constexpr CheckRow kRows[] = {
     BASE_ROW("gdtr_base", FieldN::host_gdtr_base),
     BASE_ROW("idtr_base", FieldN::host_idtr_base),
     BASE_ROW("tr_base", FieldN::host_tr_base),
-    {"host.address_space_size.mode",
+    {"host.address_space_size.inside_ia32e",
      {},
      nullptr,
      [](V vm) {  // a 32-bit host, while the processor is in IA-32e mode
@@ -85,7 +85,7 @@ constexpr CheckRow kRows[] = {
      clear_bits<Field32::exit_controls, exitctl::host_address_space_size>,
      nullptr},
     {"host.cr4.pae", {}, nullptr, clear_bits<FieldN::host_cr4, cr4::PAE>, nullptr},
-    {"host.rip", {}, nullptr, set_not_canonical<FieldN::host_rip>, nullptr},
+    {"host.rip.canonical", {}, nullptr, set_not_canonical<FieldN::host_rip>, nullptr},
 };
 
 #undef SELECTOR_ROWS

@@ -137,6 +137,7 @@ def run_quietly(guest: Limited) -> bytes:
 )
 @click.option("--cpus", default=1, type=click.IntRange(1, 64), show_default=True)
 @click.option("--memory", default="512MiB", show_default=True, help="2MiB to 3584MiB.")
+@click.option("--profile", default="server", show_default=True, help="Processor model.")
 @click.option("--seed", default=0, show_default=True, help="Decides the order of processors.")
 @click.option("--time", "virtual", metavar="T", help="Stop after this virtual time, e.g. 20s.")
 @click.option("--wall", type=float, metavar="SECONDS", help="Stop after this real time.")
@@ -152,6 +153,7 @@ def machine(
     modules: tuple[str, ...],
     cpus: int,
     memory: str,
+    profile: str,
     seed: int,
     virtual: str | None,
     wall: float | None,
@@ -170,7 +172,7 @@ def machine(
 
     line = f"{image.name} {append}".strip() if kind != "linux" else append
     guest = Limited(
-        _core.make_machine(str(image), line, files, cpus, size, seed, kind or ""), limit, wall
+        _core.make_machine(str(image), line, files, cpus, size, seed, kind or "", profile), limit, wall
     )
     context = click.get_current_context()
     if not as_json:
@@ -185,6 +187,7 @@ def machine(
         json.dumps(
             {
                 "image": os.fspath(image),
+                "profile": profile,
                 "seed": seed,
                 "status": int(status),
                 "stop": "limit" if guest.limit else guest.machine.stop_kind,
