@@ -280,7 +280,11 @@ class UnicornProcessor final : public Processor {
   void flush_what_paging_changes();
   void hold_context_to_paging();
   void drop_page(uint64_t linear);
-  WalkResult translate(const WalkRequest& request);
+  WalkResult translate(const WalkRequest& request) {
+    if (translations_ != nullptr) [[unlikely]]
+      return translate_by_memory(request);
+    return walk(memory_, monitor(), paging_, request);
+  }
   WalkResult translate_by_memory(const WalkRequest& request);
   void expire_other_contexts();
   void put_into(StateBank& to) const;

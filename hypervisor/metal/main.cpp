@@ -31,6 +31,10 @@ bool run_tests(const Options& options, Lab& lab) {
   test_exits_vmx(tap, lab);
   test_exits_io(tap, lab);
   test_exits_registers(tap, lab);
+  test_ept_rights(tap, lab);
+  test_vmfunc(tap, lab);
+  test_shadowing(tap, lab);
+  test_guest_time(tap, lab);
   test_exits_exceptions(tap, lab);
   test_injection(tap, lab);
   test_windows(tap, lab);

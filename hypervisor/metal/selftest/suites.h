@@ -15,6 +15,10 @@ void test_exits_vmx(Tap& tap, Lab& lab);
 void test_exits_io(Tap& tap, Lab& lab);
 void test_exits_registers(Tap& tap, Lab& lab);
 
+void test_ept_rights(Tap& tap, Lab& lab);
+void test_vmfunc(Tap& tap, Lab& lab);
+void test_shadowing(Tap& tap, Lab& lab);
+void test_guest_time(Tap& tap, Lab& lab);
 void test_exits_exceptions(Tap& tap, Lab& lab);
 void test_injection(Tap& tap, Lab& lab);
 void test_windows(Tap& tap, Lab& lab);
