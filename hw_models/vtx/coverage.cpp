@@ -1,6 +1,7 @@
 #include "hw_models/vtx/coverage.h"
 
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "core/x86/vmx_controls.h"
 #include "hw_models/vtx/vmx_error.h"
@@ -26,7 +27,9 @@ constexpr Condition kConditions[] = {
     {Reason::getsec, Word::never, 0},
     {Reason::rsm, Word::never, 0},
     {Reason::entry_failure_machine_check, Word::never, 0},
-    {Reason::xsetbv, Word::never, 0},  // the engine has no XSAVE
+    {Reason::xsetbv, Word::never, 0},  // the engine has no XSAVE, and no MONITOR
+    {Reason::mwait, Word::never, 0},
+    {Reason::monitor, Word::never, 0},
     {Reason::xsaves, Word::proc2, proc2::enable_xsaves},
     {Reason::xrstors, Word::proc2, proc2::enable_xsaves},
     {Reason::external_interrupt, Word::pin, pin::external_interrupt_exiting},
@@ -37,8 +40,6 @@ constexpr Condition kConditions[] = {
     {Reason::rdpmc, Word::proc, proc::rdpmc_exiting},
     {Reason::rdtsc, Word::proc, proc::rdtsc_exiting},
     {Reason::mov_dr, Word::proc, proc::mov_dr_exiting},
-    {Reason::mwait, Word::proc, proc::mwait_exiting},
-    {Reason::monitor, Word::proc, proc::monitor_exiting},
     {Reason::pause, Word::proc, proc::pause_exiting},
     {Reason::monitor_trap_flag, Word::proc, proc::monitor_trap_flag},
     {Reason::tpr_below_threshold, Word::proc, proc::tpr_shadow},
@@ -75,6 +76,30 @@ constexpr Named kReasons[] = {
 #define CUPEL_NAMED(name, number) {Reason::name, #name},
     CUPEL_EXIT_REASONS(CUPEL_NAMED)
 #undef CUPEL_NAMED
+};
+
+// Rows about features that a processor must have (or lack) for them to refuse anything by
+// themselves.
+using P = const CapabilityProfile&;
+struct RowCondition {
+  std::string_view suffix;  // of the row's ID
+  bool (*possible)(P);
+};
+constexpr RowCondition kRowConditions[] = {
+    {"cr4.cet", [](P p) { return (p.cr4_fixed1 & cr4::CET) != 0; }},
+    {"cr4.fred", [](P p) { return (p.cr4_fixed1 & cr4::FRED) != 0; }},
+    {"cr4.pcide", [](P p) { return (p.cr4_fixed1 & cr4::PCIDE) != 0; }},
+    {"eptp.accessed_dirty", [](P p) { return (p.ept_vpid & eptcap::accessed_dirty) == 0; }},
+    {"eptp.shadow_stack", [](P p) { return p.features.shadow_stacks; }},
+    {"sub_page_permissions.ept", [](P p) { return p.proc2.offers(proc2::sub_page_permissions); }},
+    {"pt_guest_physical", [](P p) { return p.proc2.offers(proc2::pt_guest_physical); }},
+    {"entry.smm_exclusive", [](P p) { return p.dual_monitor; }},
+    {"activity.smm", [](P p) { return p.dual_monitor; }},
+    {"entry.trace", [](P p) { return p.entry.offers(entryctl::load_rtit_ctl); }},
+    {"pending_debug.rtm", [](P p) { return p.features.rtm; }},
+    {"pending_debug.rtm_mov_ss", [](P p) { return p.features.rtm; }},
+    {"interruptibility.enclave_mov_ss", [](P p) { return p.features.sgx; }},
+    {"interruptibility.nmi_sti", [](P p) { return p.features.nmi_needs_no_sti_blocking; }},
 };
 
 constexpr uint32_t kPossibleErrors[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 26, 28};
@@ -114,6 +139,9 @@ bool exit_possible(const CapabilityProfile& profile, Reason reason) {
 }
 
 bool row_possible(const CapabilityProfile& profile, const CheckRow& row) {
+  const std::string_view id = row.id;
+  for (const RowCondition& c : kRowConditions)
+    if (id.ends_with(c.suffix) && !c.possible(profile)) return false;
   for (const F field : row.reads)
     if (field != F::none && !profile.has_field(encoding_of(field))) return false;
   return true;
@@ -133,7 +161,8 @@ std::string to_json(const Coverage& coverage, const CapabilityProfile& profile) 
   for (const uint32_t n : kPossibleErrors) {
     if (coverage.errors[n] != 0) {
       errors[std::to_string(n)] = coverage.errors[n];
-    } else {
+    } else if (n != static_cast<uint32_t>(VmxError::read_only_component) ||
+               !profile.vmwrite_any_field) {
       no_errors.push_back(n);
     }
   }
