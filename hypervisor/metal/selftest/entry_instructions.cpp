@@ -64,6 +64,17 @@ void launch_state(Tap& tap, Lab& lab) {
     if (!vm.ready(report) || !vm.run(report, guest_two_calls.code, ExitReason::vmcall)) return;
     report.equal("outcome", vm.launch(guest_two_calls.at), fail_valid(kNotClear));
   });
+  // Software must execute VMCLEAR before VMXOFF; what is left otherwise must not be resumed.
+  tap.test("entry.launch_state", "vmresume_after_vmxoff", [&](Report& report) {
+    constexpr uint32_t kAfterVmxoff = 6;
+    TestVm vm(lab, {});
+    if (!vm.ready(report) || !vm.run(report, guest_two_calls.code, ExitReason::vmcall)) return;
+    report.equal("vmxoff", lab.outcome(lab.cpu.vmxoff()), kSucceed);
+    report.equal("vmxon", lab.outcome(lab.cpu.vmxon(lab.vmxon_region)), kSucceed);
+    report.equal("vmptrld", lab.outcome(lab.cpu.vmptrld(lab.vmcs)), kSucceed);
+    report.equal("vmresume", vm.resume(), fail_valid(kAfterVmxoff));
+    report.equal("vmclear", lab.outcome(lab.cpu.vmclear(lab.vmcs)), kSucceed);
+  });
   tap.test("entry.launch_state", "vmclear_makes_clear", [&](Report& report) {
     TestVm vm(lab, {});
     if (!vm.ready(report) || !vm.run(report, guest_two_calls.code, ExitReason::vmcall)) return;

@@ -54,7 +54,7 @@ void link(TestVm& vm) {
 
 template <class Body>
 void test(Tap& tap, Lab& lab, const char* name, Body body) {
-  tap.test("shadowing", name, [&](Report& report) {
+  tap.test("shadowing.guest", name, [&](Report& report) {
     TestVm vm(lab, kControls);
     if (!vm.ready(report)) return;
     Shadow shadow(lab);

@@ -41,6 +41,17 @@ def known_deviations() -> dict[str, str]:
     return {name: words for name, _, words in rows if "." in name}
 
 
+def known_limits() -> dict[str, str]:
+    """Tests in which Cupel's own processor leaves the SDM, with what it does."""
+    from cupel import paths
+
+    table = paths.root() / "tests" / "metal" / "bochs_deviations.md"
+    if not table.is_file():
+        return {}
+    _, _, ours = table.read_text().partition("## Where Cupel's own processor")
+    return {n: f"a known limit: {what}" for n, what in re.findall(r"^\| (\S+\.\S+) \| (.+) \|$", ours, re.M)}
+
+
 @metal.command(epilog=EXPLANATION)
 @click.option("--cpus", default=1, type=click.IntRange(1, 64), show_default=True)
 @click.option("--profile", default="server", show_default=True, help="Processor model.")
@@ -51,10 +62,12 @@ def test(cpus: int, profile: str, append: str, seed: int, as_json: bool) -> None
     """Run the self-test on Cupel's machine."""
     run = runs.on_machine(append, cpus, profile, seed=seed, say=None if as_json else click.echo)
     found = runs.results(run)
-    failed = sorted(found.named(Verdict.FAILED))
+    limits = known_limits()
+    failed = sorted(found.named(Verdict.FAILED) - limits.keys())
     if as_json:
         click.echo(json.dumps({
             "profile": profile, "cpus": cpus, "planned": found.planned, "failed": failed,
+            "known_limits": sorted(found.named(Verdict.FAILED) & limits.keys()),
             "skipped": sorted(found.named(Verdict.SKIPPED)),
             "passed": len(found.named(Verdict.PASSED)),
         }))  # fmt: skip
@@ -74,7 +87,7 @@ def compare(model: str, profile: str, as_json: bool) -> None:
     skip = " ".join(f"skip={name}" for name in NOT_SURVIVED)
     ours = runs.results(runs.on_machine(skip, profile=profile))
     theirs = runs.results(runs.on_bochs(skip, model))
-    deviations = known_deviations()
+    deviations = known_deviations() | known_limits()
     rows = []
     for d in tap.differences(ours, theirs):
         either = [r for r in (d.left, d.right) if r is not None]
@@ -84,7 +97,7 @@ def compare(model: str, profile: str, as_json: bool) -> None:
             "test": d.name, "ours": words(d.left), "bochs": words(d.right), "why": explained,
         })  # fmt: skip
     unexplained = [row for row in rows if not row["why"]]
-    failed = sorted(ours.named(Verdict.FAILED))
+    failed = sorted(ours.named(Verdict.FAILED) - known_limits().keys())
     same = len(ours.results) - sum(1 for row in rows if row["test"] in ours.results)
     summary = {"ours": len(ours.results), "bochs": len(theirs.results), "same": same,
                "ours_failed": failed, "unexplained": unexplained, "differences": rows}  # fmt: skip
