@@ -249,6 +249,27 @@ TEST_F(RealRig, RealModeGuestWithUnrestrictedGuest) {
   EXPECT_EQ(memory->read<uint16_t>(Hpa(0x8ffa)), 0x8005u);
 }
 
+TEST_F(RealRig, PaeGuestWithoutEptTakesItsPdptesFromMemoryAtEveryEntry) {
+  constexpr uint64_t kPdpt = 0x230000, kOtherPage = 0x400000;
+  set(F::secondary_processor_controls,
+      get(F::secondary_processor_controls) &
+          ~uint64_t{proc2::enable_ept | proc2::unrestricted_guest});
+  set(F::entry_controls, get(F::entry_controls) & ~uint64_t{entryctl::ia32e_mode_guest});
+  set(F::guest_efer, 0);
+  set(F::guest_cr4, cr4::PAE | cr4::VMXE);
+  set(F::guest_cr3, kPdpt);
+  set(F::guest_cs_access_rights, 0xc09b);
+  put(kPdpt, (kPdpt + 0x1000) | 1);
+  put(kPdpt + 0x1000, 0x83);               // linear page 0: physical page 0
+  put(kPdpt + 0x2000, kOtherPage | 0x83);  // in the other directory another one
+  code({0x0f, 0xa2});
+  code({0xf4}, kOtherPage + kCode);
+  ASSERT_EQ(enter(), ExitReason::cpuid);
+  put(kPdpt, (kPdpt + 0x2000) | 1);
+  ASSERT_EQ(enter(), ExitReason::hlt);
+  EXPECT_EQ(get(F::guest_rip), kCode);
+}
+
 TEST_F(RealRig, HltWithoutExitingEndsWithTheTimer) {
   set(F::primary_processor_controls,
       get(F::primary_processor_controls) & ~uint64_t{proc::hlt_exiting});
