@@ -215,6 +215,21 @@ TEST_F(RealRig, GuestPageFaultExitsByBitmap) {
   EXPECT_EQ(get(F::guest_rip), kCode);
 }
 
+// As a hypervisor with shadow paging needs it, whose guest's IDT may not be mapped yet.
+TEST_F(RealRig, PageFaultExitsWhileAFaultIsDeliveredThatItWouldDouble) {
+  set(F::exception_bitmap, 1u << kPF);
+  put(kGuestPml4 + 0x2000 + 8 * 100, 0);
+  set(F::guest_idtr_base, 0xc800000);
+  for (const uint8_t vector : {kPF, kDF}) {
+    set(F::entry_interruption_info, 0x80000b00u | vector);
+    set(F::entry_exception_error_code, 0);
+    ASSERT_EQ(enter(), ExitReason::exception_or_nmi) << int{vector};
+    EXPECT_EQ(get(F::exit_interruption_info), 0x80000b0eu);
+    EXPECT_EQ(get(F::exit_qualification), 0xc800000u + 16 * vector);
+    EXPECT_EQ(get(F::idt_vectoring_info), 0x80000b00u | vector);
+  }
+}
+
 TEST_F(RealRig, VmcallAndVmxInstructionsExit) {
   code({0x0f, 0x01, 0xc1,    // vmcall
         0x0f, 0x01, 0xc4});  // vmxoff
