@@ -18,9 +18,15 @@ from cupel.exit_codes import ExitCode
 
 END_LINE = "NESTED result=[01]"
 MEMORY_MIB = 1024
-# Bochs' ACPI and I/O APIC do not go with this kernel. Mitigations only cost time here.
+# Mitigations only cost time here.
 KERNEL_LINE = "console=ttyS0 quiet panic=-1 mitigations=off"
-BOCHS_LINE = f"acpi=off noapic {KERNEL_LINE}"
+# Bochs' ACPI and I/O APIC do not go with this kernel, and waiting in a loop costs it less than HLT.
+BOCHS_LINE = f"acpi=off noapic idle=poll {KERNEL_LINE}"
+# What Bochs hangs at: see tests/kvm/intel_on_bochs.md.
+NOT_SURVIVED = (
+    "Events.DeadlineEndsAGuestThatSpinsWithInterruptsOff",
+    "Workload.SpinWithInterruptsOffIsStillBounded",
+)
 _WORD = re.compile(r"[\w.*?:/=,-]*")
 _STEP_NS = 10_000_000
 
@@ -128,6 +134,12 @@ def environment(test_filter: str, module_options: str) -> str:
     return " ".join(words)
 
 
+def without(test_filter: str, names: tuple[str, ...]) -> str:
+    """A GoogleTest filter that leaves out `names` as well."""
+    chosen, dash, left_out = test_filter.partition("-")
+    return f"{chosen or '*'}-" + ":".join(([left_out] if dash and left_out else []) + [*names])
+
+
 def run(
     place: Place,
     test_filter: str = "",
@@ -140,7 +152,10 @@ def run(
     say: Callable[[str], None] | None = None,
 ) -> NestedRun:
     """Boots the kernel at `place` and runs the programs. `timeout` in seconds of real time; `model`
-    is Bochs' and `profile`, `cpus` are the machine's. Errors: UserError when something is missing."""
+    is Bochs' and `profile`, `cpus` are the machine's. On Bochs NOT_SURVIVED is left out. Errors:
+    UserError when something is missing."""
+    if place is Place.BOCHS:
+        test_filter = without(test_filter, NOT_SURVIVED)
     words = environment(test_filter, module_options)
     if reason := missing(place, programs):
         raise UserError(reason, "run ./cupel build", ExitCode.ENVIRONMENT)

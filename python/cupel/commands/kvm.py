@@ -42,26 +42,30 @@ def test_intel(
 ) -> None:  # fmt: skip
     """Run the kvm backend's tests on real kvm-intel.
 
-    A Debian kernel with kvm-intel boots there and runs them; on Bochs that takes a few minutes.
+    A Debian kernel with kvm-intel boots there and runs them; on Bochs that takes several minutes,
+    and tests that it hangs at are left out.
     """
     run = nested_kvm.run(
         Place(place), test_filter, timeout, module_options, Programs(with_linux=with_linux),
         model, profile, cpus, None if as_json else click.echo,
     )  # fmt: skip
     code, verdict = judge(run, timeout)
+    left_out = list(nested_kvm.NOT_SURVIVED) if run.place is Place.BOCHS else []
     results = run.results
     counts = {"passed": len(results.passed), "failed": len(results.failed),
               "skipped": len(results.skipped)}  # fmt: skip
     if as_json:
         click.echo(json.dumps({
             "on": place, "processor": model if run.place is Place.BOCHS else profile,
-            **counts, "failed_tests": results.failed, "skipped_tests": results.skipped,
+            **counts, "left_out": left_out, "failed_tests": results.failed, "skipped_tests": results.skipped,
             "unfinished": results.unfinished, "errors": run.errors, "verdict": verdict,
             "boot_seconds": run.boot_seconds, "seconds": run.seconds,
         }))  # fmt: skip
     else:
         for name, words in results.skipped.items():
             click.echo(f"skipped: {name}: {words.splitlines()[-1] if words else 'no reason given'}")
+        for name in left_out:
+            click.echo(f"left out, as Bochs hangs at it: {name}")
         for name in results.failed:
             click.echo(f"failed: {name}")
         click.echo(", ".join(f"{count} {word}" for word, count in counts.items())
