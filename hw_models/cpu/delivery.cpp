@@ -51,6 +51,16 @@ FaultClass fault_class(const Event& e) {
   }
 }
 
+Trap exception_trap(const Event& fault, uint64_t address) {
+  Trap trap;
+  trap.kind = TrapKind::exception;
+  trap.vector = fault.vector;
+  trap.has_error_code = fault.has_error_code;
+  trap.error_code = fault.error_code;
+  trap.address = address;
+  return trap;
+}
+
 // Faults push RF set; traps and interrupts push it as it is.
 bool is_fault(const Event& e) {
   return e.type == EventType::hardware_exception && e.vector != x86::kDB && e.vector != x86::kDF &&
@@ -138,26 +148,26 @@ void UnicornProcessor::deliver(const Event& first) {
 }
 
 // Turns the fault met while delivering `event` into the next event; false when the guest is gone
-// or the monitor took over.
+// or the monitor took over. The monitor sees the fault itself before what the two make together.
+// SDM vol. 3C, "Other Causes of VM Exits": a triple fault exits if the exception met while calling
+// the double-fault handler "does not cause a VM exit due to the exception bitmap".
 bool UnicornProcessor::next_fault(Event& event) {
   const FaultClass before = fault_class(event), now = fault_class(nested_->event);
+  Trap fault = exception_trap(nested_->event, nested_->address);
+  if (exits(fault)) return false;
   if (event.type == EventType::hardware_exception && event.vector == x86::kDF) {
     triple_fault();
     return false;
   }
   const bool doubled = (before == FaultClass::contributory && now == FaultClass::contributory) ||
                        (before == FaultClass::page_fault && now != FaultClass::benign);
-  Event next = nested_->event;
-  if (doubled) next = {x86::kDF, EventType::hardware_exception, true, 0, 0};
-  Trap trap;
-  trap.kind = TrapKind::exception;
-  trap.vector = next.vector;
-  trap.has_error_code = next.has_error_code;
-  trap.error_code = next.error_code;
-  trap.address = nested_->address;
-  if (exits(trap)) return false;
-  if (next.vector == x86::kPF) cr2_ = nested_->address;
-  event = next;
+  if (doubled) {
+    event = {x86::kDF, EventType::hardware_exception, true, 0, 0};
+    Trap double_fault = exception_trap(event, 0);
+    return !exits(double_fault);
+  }
+  event = nested_->event;
+  if (event.vector == x86::kPF) cr2_ = nested_->address;
   return true;
 }
 

@@ -83,5 +83,6 @@ void tlb_set_page_x86_64(void* cpu, uint64_t va, uint64_t pa, int prot, int mmu_
 void tlb_reset_dirty_x86_64(void* cpu, uint64_t start, uint64_t length);
 void* tcg_tb_lookup_x86_64(void* context, uintptr_t code);
 size_t tcg_tb_phys_invalidate_count_x86_64(void* context);
+void tb_flush_x86_64(void* cpu);  // drops all translated code
 void tb_invalidate_phys_range_x86_64(void* uc, uint64_t start, uint64_t end);
 }

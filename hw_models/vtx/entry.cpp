@@ -120,6 +120,24 @@ bool LogicalProcessor::inject_event() {
   return true;
 }
 
+// PAE paging takes its PDPTEs from memory when a VM entry without EPT, or a VM exit, loads CR3. False:
+// one cannot be loaded. SDM vol. 3C, "Loading Page-Directory-Pointer-Table Entries" (VM entries) and
+// "Checking and Loading Host Page-Directory-Pointer-Table Entries" (VM exits).
+bool LogicalProcessor::load_pdptes(uint64_t cr3) {
+  const bool pae = (processor_.cr(0) & x86::cr0::PG) != 0 &&
+                   (processor_.cr(4) & x86::cr4::PAE) != 0 &&
+                   (processor_.efer() & x86::efer::LMA) == 0;
+  if (!pae) return true;
+  const uint64_t too_wide = ~0ull << processor_.profile().physical_bits;
+  std::array<uint64_t, 4> entries{};
+  for (uint64_t n = 0; n < entries.size(); ++n) {
+    entries[n] = memory_.read<uint64_t>(Hpa((cr3 & 0xffffffe0) + 8 * n));
+    if ((entries[n] & 1) != 0 && (entries[n] & (too_wide | 0x1e6)) != 0) return false;
+  }
+  processor_.set_pdptes(entries);
+  return true;
+}
+
 Outcome LogicalProcessor::execute_entry(bool launch) {
   if (const Outcome o = check_launch_state(launch); o != Outcome::succeed) return o;
   if (const auto failed = check_entry()) {
@@ -146,6 +164,7 @@ Outcome LogicalProcessor::execute_entry(bool launch) {
     change_kept_space(tag_);
   guest_.leave_bank();
   guest_.load(rules_);
+  if (!rules_.ept) (void)load_pdptes(vmcs_[F::guest_cr3]);  // a row has found them valid
   if (vmcs_[F::entry_msr_load_count] != 0) {
     guest_.pull_groups(group::all);
     uint64_t entry = 0;

@@ -197,6 +197,7 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   void take_host_registers();
   void take_effect();
   void put_host_into_processor();
+  [[nodiscard]] bool load_pdptes(uint64_t cr3);
   void build_host_state();
   void take_shared_registers();
   void load_host_segments();

@@ -302,6 +302,7 @@ void LogicalProcessor::put_host_into_processor() {
     processor_.store_bank(bank);
     host_bank_good_ = true;
   }
+  if (!host_.ia32e() && !load_pdptes(host_.cr3)) abort_vmx(VmxAbort::host_pdptes);
   if (exit_control(x86::exitctl::load_pat)) (void)processor_.write_msr(x86::msr::PAT, host_.pat);
   processor_.gpr()[x86::Gpr::rsp] = vmcs_[F::host_rsp];
   if (nmi != 0) processor_.set_interruptibility(nmi);

@@ -1,12 +1,13 @@
-"""Boots a Multiboot image in Debian's Bochs, an independent implementation of VT-x, and returns
-what it wrote on its serial port.
+"""Boots a Multiboot image or a Linux kernel in Debian's Bochs, an independent implementation of
+VT-x, and returns what it wrote on its serial port.
 
 Bochs' clock is virtual and its display needs an X server, so Xvfb runs beside it. It is ended by
-its own process ID when the serial text holds the line "# done" or when the time is up.
+its own process ID when the serial text holds the end line ("# done") or when the time is up.
 """
 
 import argparse
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 from cupel.errors import UserError
@@ -54,11 +56,22 @@ GRUB_CFG = """\
 set timeout=0
 set default=0
 menuentry "image" {{
-  multiboot /boot/image.elf {append}
+  {load} /boot/image {append}
   {module}
   boot
 }}
 """
+
+
+class Protocol(Enum):
+    """How GRUB starts the image. The value is its command, and the module that has it."""
+
+    MULTIBOOT = "multiboot"
+    LINUX = "linux"
+
+    @property
+    def module_command(self) -> str:
+        return "initrd" if self is Protocol.LINUX else "module"
 
 
 @dataclass(frozen=True)
@@ -102,27 +115,33 @@ def _vgabios() -> Path | None:
 
 @dataclass(frozen=True)
 class Module:
-    """A Multiboot module with its own command line."""
+    """A Multiboot module with its own command line; for Linux the initramfs, which has none."""
 
     path: Path
     append: str = ""
 
 
-def make_iso(image: Path, append: str, target: Path, module: Module | None = None) -> None:
-    """A GRUB rescue image that boots `image` by Multiboot with `append` as its options."""
+def make_iso(
+    image: Path,
+    append: str,
+    target: Path,
+    module: Module | None = None,
+    protocol: Protocol = Protocol.MULTIBOOT,
+) -> None:
+    """A GRUB rescue image that boots `image` by `protocol` with `append` as its options."""
     with tempfile.TemporaryDirectory(prefix="cupel-iso-") as scratch:
         tree = Path(scratch)
         (tree / "boot" / "grub").mkdir(parents=True)
-        shutil.copy(image, tree / "boot" / "image.elf")
+        shutil.copy(image, tree / "boot" / "image")
         line = ""
         if module is not None:
             shutil.copy(module.path, tree / "boot" / "module")
-            line = f"module /boot/module {module.append}"
+            line = f"{protocol.module_command} /boot/module {module.append}"
         (tree / "boot" / "grub" / "grub.cfg").write_text(
-            GRUB_CFG.format(append=append, module=line))  # fmt: skip
+            GRUB_CFG.format(load=protocol.value, append=append, module=line))  # fmt: skip
         done = subprocess.run(
             ["grub-mkrescue", "-d", "/usr/lib/grub/i386-pc", "--compress=no",
-             "--install-modules=multiboot normal biosdisk iso9660",
+             f"--install-modules={protocol.value} normal biosdisk iso9660",
              "--locales=", "--fonts=", "--themes=", "-o", str(target), str(tree)],
             capture_output=True, text=True, check=False)  # fmt: skip
     if done.returncode != 0 or not target.exists():
@@ -167,15 +186,17 @@ def run_image(
     memory: int = 512,
     on_line: Callable[[str], None] | None = None,
     module: Module | None = None,
+    protocol: Protocol = Protocol.MULTIBOOT,
+    end_line: str = END_LINE,
 ) -> BochsRun:
-    """Boots `image` and waits for its end line. `memory` in MiB, at most 2048. Errors: UserError
-    when a tool is missing."""
+    """Boots `image` and waits for its end line, a regular expression for the whole line. `memory`
+    in MiB, at most 2048. Errors: UserError when a tool is missing."""
     if missing := missing_tools():
         raise UserError("Bochs or its helpers are missing", "install: " + " ".join(missing))
     with tempfile.TemporaryDirectory(prefix="cupel-bochs-") as scratch:
         place = Path(scratch)
         iso, serial, log = place / "boot.iso", place / "serial.txt", place / "bochs.log"
-        make_iso(image, append, iso, module)
+        make_iso(image, append, iso, module, protocol)
         serial.touch()
         config, commands = place / "bochsrc", place / "commands"
         config.write_text(
@@ -189,13 +210,15 @@ def run_image(
             cwd=place, env={**os.environ, "DISPLAY": display.name}, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
         try:
-            lines = _follow(process, serial, start, timeout, on_line)
+            lines, finished = _follow(
+                process, serial, start, timeout, re.compile(end_line), on_line
+            )
         finally:
             _end(process)
             display.close()
         return BochsRun(
             serial=serial.read_text(errors="replace"),
-            finished=any(line == END_LINE for _, line in lines),
+            finished=finished,
             seconds=time.monotonic() - start,
             lines=lines,
             log=log.read_text(errors="replace") if log.exists() else "",
@@ -207,9 +230,11 @@ def _follow(
     serial: Path,
     start: float,
     timeout: float,
+    end_line: re.Pattern[str],
     on_line: Callable[[str], None] | None,
-) -> list[tuple[float, str]]:
-    """Serial lines as they come, until the end line, the end of Bochs or of the time."""
+) -> tuple[list[tuple[float, str]], bool]:
+    """Serial lines as they come, until the end line, the end of Bochs or of the time; whether the
+    end line was seen."""
     lines: list[tuple[float, str]] = []
     rest = ""
     with serial.open(errors="replace", newline="") as text:
@@ -222,10 +247,10 @@ def _follow(
                 lines.append((now, line))
                 if on_line is not None:
                     on_line(line)
-                if line == END_LINE:
-                    return lines
+                if end_line.fullmatch(line):
+                    return lines, True
             if ended or now > timeout:
-                return lines
+                return lines, False
             time.sleep(0.02)
 
 

@@ -10,6 +10,7 @@ from cupel.commands.bench import bench
 from cupel.commands.boot import boot
 from cupel.commands.catalogues import faults, oracles, scenarios
 from cupel.commands.check import check
+from cupel.commands.kvm import kvm
 from cupel.commands.machine import machine
 from cupel.commands.metal import metal
 from cupel.commands.run import demo, run
@@ -70,5 +71,5 @@ def version() -> None:
     click.echo(f"cupel {__version__}")
 
 
-for command in (run, demo, boot, machine, metal, bench, check, vmcs, scenarios, faults, oracles):
+for command in (run, demo, boot, machine, metal, kvm, bench, check, vmcs, scenarios, faults, oracles):
     main.add_command(command)

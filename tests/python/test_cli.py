@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from cupel import paths
 from cupel.cli import main
 
-COMMANDS = ["run", "demo", "boot", "bench", "check", "vmcs", "scenarios", "faults", "oracles",
+COMMANDS = ["run", "demo", "boot", "machine", "metal", "kvm", "bench", "check", "vmcs", "scenarios", "faults", "oracles",
             "version"]
 
 

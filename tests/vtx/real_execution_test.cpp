@@ -141,6 +141,21 @@ TEST_F(RealRig, GuestPageFaultExitsByBitmap) {
   EXPECT_EQ(get(F::guest_rip), kCode);
 }
 
+// As a hypervisor with shadow paging needs it, whose guest's IDT may not be mapped yet.
+TEST_F(RealRig, PageFaultExitsWhileAFaultIsDeliveredThatItWouldDouble) {
+  set(F::exception_bitmap, 1u << kPF);
+  put(kGuestPml4 + 0x2000 + 8 * 100, 0);
+  set(F::guest_idtr_base, 0xc800000);
+  for (const uint8_t vector : {kPF, kDF}) {
+    set(F::entry_interruption_info, 0x80000b00u | vector);
+    set(F::entry_exception_error_code, 0);
+    ASSERT_EQ(enter(), ExitReason::exception_or_nmi) << int{vector};
+    EXPECT_EQ(get(F::exit_interruption_info), 0x80000b0eu);
+    EXPECT_EQ(get(F::exit_qualification), 0xc800000u + 16 * vector);
+    EXPECT_EQ(get(F::idt_vectoring_info), 0x80000b00u | vector);
+  }
+}
+
 TEST_F(RealRig, VmcallAndVmxInstructionsExit) {
   code({0x0f, 0x01, 0xc1,    // vmcall
         0x0f, 0x01, 0xc4});  // vmxoff
@@ -173,6 +188,27 @@ TEST_F(RealRig, RealModeGuestWithUnrestrictedGuest) {
   EXPECT_EQ(get(F::guest_rip), 0x8100u);
   EXPECT_EQ(regs[Gpr::rax] & 0xffff, 0x1234u);
   EXPECT_EQ(memory->read<uint16_t>(Hpa(0x8ffa)), 0x8005u);
+}
+
+TEST_F(RealRig, PaeGuestWithoutEptTakesItsPdptesFromMemoryAtEveryEntry) {
+  constexpr uint64_t kPdpt = 0x230000, kOtherPage = 0x400000;
+  set(F::secondary_processor_controls,
+      get(F::secondary_processor_controls) &
+          ~uint64_t{proc2::enable_ept | proc2::unrestricted_guest});
+  set(F::entry_controls, get(F::entry_controls) & ~uint64_t{entryctl::ia32e_mode_guest});
+  set(F::guest_efer, 0);
+  set(F::guest_cr4, cr4::PAE | cr4::VMXE);
+  set(F::guest_cr3, kPdpt);
+  set(F::guest_cs_access_rights, 0xc09b);
+  put(kPdpt, (kPdpt + 0x1000) | 1);
+  put(kPdpt + 0x1000, 0x83);               // linear page 0: physical page 0
+  put(kPdpt + 0x2000, kOtherPage | 0x83);  // in the other directory another one
+  code({0x0f, 0xa2});
+  code({0xf4}, kOtherPage + kCode);
+  ASSERT_EQ(enter(), ExitReason::cpuid);
+  put(kPdpt, (kPdpt + 0x2000) | 1);
+  ASSERT_EQ(enter(), ExitReason::hlt);
+  EXPECT_EQ(get(F::guest_rip), kCode);
 }
 
 TEST_F(RealRig, HltWithoutExitingEndsWithTheTimer) {
