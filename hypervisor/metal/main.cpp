@@ -11,7 +11,9 @@
 #include "hypervisor/metal/guest_run.h"
 #include "hypervisor/metal/lab.h"
 #include "hypervisor/metal/options.h"
+#include "hypervisor/metal/processors.h"
 #include "hypervisor/metal/selftest/random_states.h"
+#include "hypervisor/metal/selftest/smp.h"
 #include "hypervisor/metal/selftest/suites.h"
 #include "hypervisor/metal/trap.h"
 
@@ -41,6 +43,8 @@ bool run_tests(const Options& options, Lab& lab) {
   test_checks_host(tap, lab);
   test_checks_guest(tap, lab);
   test_checks_segments(tap, lab);
+  test_smp(tap, lab,
+           options.cpus != 0 ? static_cast<unsigned>(options.cpus) : firmware_processor_count());
   return tap.finish();
 }
 

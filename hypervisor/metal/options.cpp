@@ -1,5 +1,7 @@
 #include "hypervisor/metal/options.h"
 
+#include "hypervisor/metal/limits.h"
+
 namespace cupel::metal {
 namespace {
 
@@ -60,6 +62,9 @@ bool take(const Word& word, Options& options, const char*& bad) {
   } else if (const char* number = word.value_of("iterations=")) {
     bad = "iterations";
     return parse_number(number, word.end(), options.iterations);
+  } else if (const char* cpus = word.value_of("cpus=")) {
+    bad = "cpus";
+    return parse_number(cpus, word.end(), options.cpus) && options.cpus <= MOST_PROCESSORS;
   } else if (const char* states = word.value_of("states=")) {
     bad = "states";
     options.run_tests = false;

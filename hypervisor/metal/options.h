@@ -13,6 +13,7 @@ struct Options {
   char bench_name[32] = "*";
   bool dump = false;        // "dump": the capability MSRs instead of tests
   bool guest = false;       // "guest": the first module as a guest instead of tests
+  uint64_t cpus = 0;        // "cpus=N": processors to start; 0: what the firmware device says
   uint64_t iterations = 0;  // "iterations=N" of each benchmark; 0: its default
   // "states=N seed=S from=K": N generated VMCS states of seed S, from number K, instead of tests.
   uint64_t states = 0, seed = 1, from = 0;
