@@ -39,7 +39,7 @@ std::optional<uint8_t> LogicalProcessor::acknowledge_external_interrupt() {
 
 void LogicalProcessor::raise_nmi() {
   nmi_ = true;
-  if (!in_guest_) return;
+  if (!in_guest_ && !executed()) return;  // a hosted hypervisor takes no NMIs itself
   watch_windows();
   processor_.request_boundary();
 }

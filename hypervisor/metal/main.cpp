@@ -12,7 +12,7 @@
 #include "hypervisor/metal/lab.h"
 #include "hypervisor/metal/options.h"
 #include "hypervisor/metal/processors.h"
-#include "hypervisor/metal/selftest/random_states.h"
+#include "hypervisor/metal/selftest/search.h"
 #include "hypervisor/metal/selftest/smp.h"
 #include "hypervisor/metal/selftest/suites.h"
 #include "hypervisor/metal/trap.h"
@@ -79,8 +79,8 @@ extern "C" [[noreturn]] void metal_main(uint32_t magic, uint64_t information) {
   bool good = true;
   if (options.run_tests) good = run_tests(options, lab);
   if (options.dump) dump_capabilities(lab);
-  if (options.states != 0) {
-    good = run_random_states(lab, options.seed, options.from, options.states);
+  if ((options.states | options.sequences | options.epts) != 0) {
+    good = run_search(lab, options, boot.module);
   }
   if (options.guest) good = run_guest(lab, boot);
   if (options.bench) good = run_benchmarks(lab, options.iterations, options.bench_name);

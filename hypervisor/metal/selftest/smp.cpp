@@ -98,7 +98,10 @@ bool disturb(Report& report, Processors& all, unsigned n, Guest& guest, uint32_t
     pause_for_ticks(100'000);
   }
   send_ipi(n, command);
-  return report.equal("came back", all.wait(n), true);
+  if (report.equal("came back", all.wait(n), true)) return true;
+  send_ipi(n, ipi::init);  // so that the next test finds the processor back
+  if (!all.wait(n)) (void)all.start(n);
+  return false;
 }
 
 // --- Tests -------------------------------------------------------------------------------------
