@@ -193,7 +193,8 @@ uint32_t defined_info(ExitReason reason, uint32_t info) {
   const bool reg = (info >> 10 & 1) != 0;
   uint32_t mask = reg ? 1u << 10 | 0xfu << 3
                       : 3u | 7u << 7 | 1u << 10 | 7u << 15 | 3u << 22 | 15u << 23 | 1u << 27;
-  if (reason == ExitReason::gdtr_idtr_access) mask |= 1u << 11 | 3u << 28;
+  // Bit 11, the operand size, is undefined for exits from 64-bit mode.
+  if (reason == ExitReason::gdtr_idtr_access) mask |= 3u << 28;
   if (reason == ExitReason::ldtr_tr_access) mask |= 3u << 28;
   if (reason == ExitReason::vmread || reason == ExitReason::vmwrite ||
       reason == ExitReason::invept || reason == ExitReason::invvpid ||

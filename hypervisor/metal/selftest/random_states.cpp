@@ -185,6 +185,20 @@ void forget(Lab& lab) {
   if (!lab.outcome(lab.cpu.vmptrld(lab.vmcs)).ok()) bail_out("VMPTRLD fails");
   // A field that does not exist has nothing to forget.
   for (const FieldRow& row : kFields) (void)lab.cpu.vmwrite(row.encoding, 0);
+  // What a flipped control may put to use: pages of the image, so that the outcome does not hang on
+  // what firmware left in memory.
+  const uint64_t zero = lab.zero_page.value();
+  const auto point = [&](Field64 field, uint64_t address) { (void)lab.cpu.write(field, address); };
+  for (const Field64 field : {Field64::io_bitmap_a, Field64::io_bitmap_b, Field64::msr_bitmap,
+                              Field64::vmread_bitmap, Field64::vmwrite_bitmap})
+    point(field, zero);
+  point(Field64::virtual_apic_address, lab.virtual_apic_page.value());
+  point(Field64::apic_access_address, lab.apic_access_page.value());
+  point(Field64::pml_address, lab.scratch_page.value());
+  point(Field64::ve_information_address, lab.scratch_page.value());
+  (void)lab.cpu.write(Field32::tpr_threshold, 0);
+  for (unsigned n = 0; n < kPageSize; n += 8)
+    *reinterpret_cast<volatile uint64_t*>(lab.virtual_apic_page.value() + n) = 0;
 }
 
 }  // namespace
