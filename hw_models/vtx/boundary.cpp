@@ -74,7 +74,11 @@ void LogicalProcessor::arm_boundaries(bool injected) {
   watch_windows();
   start_preemption_timer();
   if (!boundary_due()) return;
-  if (injected) {
+  // "Debug-trap exceptions and higher priority events take priority over VM exits caused by the
+  // VMX-preemption timer" and all below it; INIT is above. The processor raises a pending debug
+  // exception before it stops at a boundary. SDM vol. 3C, "VMX-Preemption Timer".
+  const bool debug_first = processor_.pending_debug() != 0 && !init_;
+  if (injected || debug_first) {
     processor_.request_boundary();
   } else {
     (void)at_guest_boundary();

@@ -114,6 +114,20 @@ bool LogicalProcessor::inject_event() {
   return true;
 }
 
+// Without EPT, PAE paging takes its PDPTEs from memory at every entry, as MOV to CR3 does. That
+// they are valid has been checked. SDM vol. 3C, "Loading Page-Directory-Pointer-Table Entries".
+void LogicalProcessor::load_pdptes_from_memory() {
+  using namespace x86;
+  if (entry_control(entryctl::ia32e_mode_guest) || (processor_.cr(0) & cr0::PG) == 0 ||
+      (processor_.cr(4) & cr4::PAE) == 0)
+    return;
+  std::array<uint64_t, 4> entries{};
+  const uint64_t table = processor_.cr(3) & 0xffffffe0;
+  for (unsigned n = 0; n < entries.size(); ++n)
+    entries[n] = memory_.read<uint64_t>(Hpa(table + 8 * n));
+  processor_.set_pdptes(entries);
+}
+
 Outcome LogicalProcessor::execute_entry(bool launch) {
   if (const Outcome o = check_launch_state(launch); o != Outcome::succeed) return o;
   if (const auto failed = check_entry()) {
@@ -148,6 +162,7 @@ Outcome LogicalProcessor::execute_entry(bool launch) {
       return Outcome::succeed;
     }
   }
+  if (!rules_.ept) load_pdptes_from_memory();
   vmcs_.launch = LaunchState::launched;
   vmcs_.vmxon_epoch = vmxon_epoch_;
   exited_ = false;

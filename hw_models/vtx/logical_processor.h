@@ -186,6 +186,7 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   void decode_controls();
   void take_host_values();
   bool inject_event();
+  void load_pdptes_from_memory();
   EntryState entry_state();
 
   // msr_areas.cpp
