@@ -155,8 +155,9 @@ Result<void> UnicornProcessor::open_engine() {
   engine_ = at.state;
   cpu_object_ = at.cpu_object;
   contexts_.emplace(engine_);
-  // The library counts the part of its translation buffer that it uses only from a flush on: without
-  // one it takes the full buffer for an empty one and writes over blocks that are still in use.
+  // The library counts the part of its translation buffer that it uses only from a flush on:
+  // without one it takes the full buffer for an empty one and writes over blocks that are still in
+  // use.
   tb_flush_x86_64(cpu_object_);
   CUPEL_TRY(check(uc_ctl_exits_enable(uc_), "exits"));
   uc_hook hook = 0;

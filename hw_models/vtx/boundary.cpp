@@ -39,7 +39,7 @@ std::optional<uint8_t> LogicalProcessor::acknowledge_external_interrupt() {
 
 void LogicalProcessor::raise_nmi() {
   nmi_ = true;
-  if (!in_guest_) return;
+  if (!in_guest_ && !executed()) return;  // a hosted hypervisor takes no NMIs itself
   watch_windows();
   processor_.request_boundary();
 }
@@ -75,7 +75,11 @@ void LogicalProcessor::arm_boundaries(bool injected) {
   watch_windows();
   start_preemption_timer();
   if (!boundary_due()) return;
-  if (injected) {
+  // "Debug-trap exceptions and higher priority events take priority over VM exits caused by the
+  // VMX-preemption timer" and all below it; INIT is above. The processor raises a pending debug
+  // exception before it stops at a boundary. SDM vol. 3C, "VMX-Preemption Timer".
+  const bool debug_first = processor_.pending_debug() != 0 && !init_;
+  if (injected || debug_first) {
     processor_.request_boundary();
   } else {
     (void)at_guest_boundary();

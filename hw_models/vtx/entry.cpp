@@ -120,9 +120,9 @@ bool LogicalProcessor::inject_event() {
   return true;
 }
 
-// PAE paging takes its PDPTEs from memory when a VM entry without EPT, or a VM exit, loads CR3. False:
-// one cannot be loaded. SDM vol. 3C, "Loading Page-Directory-Pointer-Table Entries" (VM entries) and
-// "Checking and Loading Host Page-Directory-Pointer-Table Entries" (VM exits).
+// PAE paging takes its PDPTEs from memory when a VM entry without EPT, or a VM exit, loads CR3.
+// False: one cannot be loaded. SDM vol. 3C, "Loading Page-Directory-Pointer-Table Entries" (VM
+// entries) and "Checking and Loading Host Page-Directory-Pointer-Table Entries" (VM exits).
 bool LogicalProcessor::load_pdptes(uint64_t cr3) {
   const bool pae = (processor_.cr(0) & x86::cr0::PG) != 0 &&
                    (processor_.cr(4) & x86::cr4::PAE) != 0 &&

@@ -68,6 +68,8 @@ Outcome LogicalProcessor::execute_vmxoff() {
   retire_current();
   current_ = kNoVmcs;
   vmx_root_ = false;
+  // "Unblocks INIT signals": one that waits is taken before the next instruction.
+  if (init_) processor_.request_boundary();
   return Outcome::succeed;
 }
 

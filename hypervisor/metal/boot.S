@@ -2,6 +2,8 @@
 // Source: Multiboot Specification 0.6.96; Xen "x86/HVM direct boot ABI"; Intel SDM vol. 3A,
 // "Initializing IA-32e Mode".
 
+#include "hypervisor/metal/limits.h"
+
   .set MULTIBOOT_HEADER_MAGIC, 0x1badb002
   .set MULTIBOOT_FLAGS, 0x3     // modules on page boundaries; memory information
   .set PVH_MAGIC, 0x336ec578
@@ -45,7 +47,7 @@ pvh_start:
 multiboot_start:
   cli
   cld
-  movl $boot_stack_top, %esp
+  movl $processor_stacks + PROCESSOR_STACK_SIZE, %esp
   movl %ebx, %ebp
   movl %eax, %esi
 
@@ -94,7 +96,7 @@ long_start:
   movl %eax, %fs
   movl %eax, %gs
   lldt %ax
-  movl $boot_stack_top, %esp
+  movl $processor_stacks + PROCESSOR_STACK_SIZE, %esp
   movl %esi, %edi
   movl %ebp, %esi
   xorl %ebp, %ebp
@@ -121,8 +123,9 @@ boot_gdt_pointer:
 page_map_level4: .skip 4096
 page_directory_pointers: .skip 4096
 page_directories: .skip 4 * 4096
-  .skip 65536
-  .globl boot_stack_top
-boot_stack_top:
+// One stack a processor, aligned to its size; the lowest word names the processor (trap.h).
+  .balign PROCESSOR_STACK_SIZE
+  .globl processor_stacks
+processor_stacks: .skip PROCESSOR_STACK_SIZE * MOST_PROCESSORS
 
   .section .note.GNU-stack, "", @progbits

@@ -11,7 +11,9 @@
 #include "hypervisor/metal/guest_run.h"
 #include "hypervisor/metal/lab.h"
 #include "hypervisor/metal/options.h"
-#include "hypervisor/metal/selftest/random_states.h"
+#include "hypervisor/metal/processors.h"
+#include "hypervisor/metal/selftest/search.h"
+#include "hypervisor/metal/selftest/smp.h"
 #include "hypervisor/metal/selftest/suites.h"
 #include "hypervisor/metal/trap.h"
 
@@ -46,6 +48,8 @@ bool run_tests(const Options& options, Lab& lab) {
   test_checks_guest(tap, lab);
   test_checks_segments(tap, lab);
   test_apic_virtualization(tap, lab);
+  test_smp(tap, lab,
+           options.cpus != 0 ? static_cast<unsigned>(options.cpus) : firmware_processor_count());
   return tap.finish();
 }
 
@@ -80,8 +84,8 @@ extern "C" [[noreturn]] void metal_main(uint32_t magic, uint64_t information) {
   bool good = true;
   if (options.run_tests) good = run_tests(options, lab);
   if (options.dump) dump_capabilities(lab);
-  if (options.states != 0) {
-    good = run_random_states(lab, options.seed, options.from, options.states);
+  if ((options.states | options.sequences | options.epts) != 0) {
+    good = run_search(lab, options, boot.module);
   }
   if (options.guest) good = run_guest(lab, boot);
   if (options.bench) good = run_benchmarks(lab, options.iterations, options.bench_name);

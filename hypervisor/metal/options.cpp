@@ -1,5 +1,7 @@
 #include "hypervisor/metal/options.h"
 
+#include "hypervisor/metal/limits.h"
+
 namespace cupel::metal {
 namespace {
 
@@ -60,10 +62,28 @@ bool take(const Word& word, Options& options, const char*& bad) {
   } else if (const char* number = word.value_of("iterations=")) {
     bad = "iterations";
     return parse_number(number, word.end(), options.iterations);
+  } else if (const char* cpus = word.value_of("cpus=")) {
+    bad = "cpus";
+    return parse_number(cpus, word.end(), options.cpus) && options.cpus <= MOST_PROCESSORS;
   } else if (const char* states = word.value_of("states=")) {
     bad = "states";
     options.run_tests = false;
     return parse_number(states, word.end(), options.states);
+  } else if (const char* sequences = word.value_of("sequences=")) {
+    bad = "sequences";
+    options.run_tests = false;
+    return parse_number(sequences, word.end(), options.sequences);
+  } else if (const char* epts = word.value_of("epts=")) {
+    bad = "epts";
+    options.run_tests = false;
+    return parse_number(epts, word.end(), options.epts);
+  } else if (const char* keep = word.value_of("keep=")) {
+    bad = "keep";
+    return parse_number(keep, word.end(), options.keep);
+  } else if (word.is("packed")) {
+    options.packed = true;
+  } else if (word.is("batch")) {
+    options.batch = true;
   } else if (const char* seed = word.value_of("seed=")) {
     bad = "seed";
     return parse_number(seed, word.end(), options.seed);

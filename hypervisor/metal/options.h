@@ -13,9 +13,13 @@ struct Options {
   char bench_name[32] = "*";
   bool dump = false;        // "dump": the capability MSRs instead of tests
   bool guest = false;       // "guest": the first module as a guest instead of tests
+  uint64_t cpus = 0;        // "cpus=N": processors to start; 0: what the firmware device says
   uint64_t iterations = 0;  // "iterations=N" of each benchmark; 0: its default
-  // "states=N seed=S from=K": N generated VMCS states of seed S, from number K, instead of tests.
-  uint64_t states = 0, seed = 1, from = 0;
+  // "states=N", "sequences=N" or "epts=N" with "seed=S from=K keep=MASK": N generated cases of
+  // seed S, from number K, with the parts of MASK, instead of tests. "packed": 32 a line. "batch":
+  // those that the first module lists.
+  uint64_t states = 0, sequences = 0, epts = 0, seed = 1, from = 0, keep = ~0ull;
+  bool packed = false, batch = false;
 };
 
 // Words that mean nothing here are ignored, because loaders add their own. False when a value is

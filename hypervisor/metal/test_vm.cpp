@@ -15,7 +15,10 @@ using namespace x86;
 
 namespace {
 
-alignas(16) std::array<uint8_t, 16384> guest_stack;
+struct alignas(16) GuestStack {
+  std::array<uint8_t, 16384> bytes;
+};
+std::array<GuestStack, MOST_PROCESSORS> guest_stacks;
 
 constexpr uint32_t kCode64 = 0xa09b, kData = 0xc093, kBusyTss = 0x8b;
 constexpr uint64_t kDr7 = 0x400;
@@ -166,7 +169,7 @@ void TestVm::write_guest() {
     set(f.access, s.access);
     set(f.base, uint64_t{0});
   }
-  set(Field16::guest_tr_selector, selector::tss);
+  set(Field16::guest_tr_selector, host.tr);
   set(Field32::guest_tr_limit, tss_limit());
   set(Field32::guest_tr_access_rights, kBusyTss);
   set(FieldN::guest_tr_base, host.tr_base);
@@ -178,7 +181,7 @@ void TestVm::write_guest() {
   set(FieldN::guest_cr3, read_cr3());
   set(FieldN::guest_cr4, read_cr4());
   set(FieldN::guest_dr7, kDr7);
-  set(FieldN::guest_rsp, reinterpret_cast<uint64_t>(guest_stack.data() + guest_stack.size()));
+  set(FieldN::guest_rsp, reinterpret_cast<uint64_t>(&guest_stacks[this_processor()] + 1));
   set(FieldN::guest_rflags, rflags::fixed1);
   set(FieldN::guest_pending_debug_exceptions, uint64_t{0});
   set(Field32::guest_sysenter_cs, uint32_t{0});

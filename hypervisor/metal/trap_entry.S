@@ -1,6 +1,9 @@
 // Interrupt entry stubs, and the way to CPL 3 and back.
+#include "hypervisor/metal/limits.h"
 
-// One stub a vector: pushes an error code where the processor does not, then the vector.
+// One stub a processor and vector: pushes an error code where the processor does not, then
+// processor * 256 + vector. The stub is how a handler knows its processor: a guest's stack, TR and
+// GS say nothing, and reading the APIC may exit.
   .macro stub vector, has_code
   .balign 16
   .if \has_code == 0
@@ -16,8 +19,10 @@
 trap_stubs:
   .altmacro
   .set v, 0
-  .rept 256
-  .if v == 8 || (v >= 10 && v <= 14) || v == 17 || v == 21
+  .set n, 0
+  .rept 256 * MOST_PROCESSORS
+  .set n, v & 255
+  .if n == 8 || (n >= 10 && n <= 14) || n == 17 || n == 21
   stub %v, 1
   .else
   stub %v, 0

@@ -45,14 +45,14 @@ Say = Callable[[str], None]
 
 def on_machine(
     append: str, cpus: int = 1, profile: str = "server", timeout: float = 120.0, seed: int = 0,
-    say: Say | None = None,
+    say: Say | None = None, modules: list[tuple[str, str]] | None = None,
 ) -> Run:
-    """Boots the image on the modelled machine."""
+    """Boots the image on the modelled machine. `modules`: path and command line each."""
     from cupel import _core
 
     start = time.monotonic()
     machine = _core.make_machine(
-        str(image()), f"metal {append}", [], cpus, 512 << 20, seed, "", profile
+        str(image()), f"metal {append}", modules or [], cpus, 512 << 20, seed, "", profile
     )
     lines: list[tuple[float, str]] = []
     rest = ""

@@ -113,6 +113,35 @@ TEST_F(RealRig, PreemptionTimerStopsASpinningGuest) {
   EXPECT_EQ(get(F::guest_rip), kCode);
 }
 
+// SDM vol. 3C, "VMX-Preemption Timer": debug-trap exceptions take priority over it.
+TEST_F(RealRig, PendingDebugExceptionComesBeforeThePreemptionTimer) {
+  code({0xeb, 0xfe});
+  set(F::pin_based_controls, get(F::pin_based_controls) | pin::preemption_timer);
+  set(F::preemption_timer_value, 0);
+  set(F::exception_bitmap, 1 << kDB);
+  set(F::guest_pending_debug_exceptions, pending_debug::bs);
+  ASSERT_EQ(enter(), ExitReason::exception_or_nmi);
+  EXPECT_EQ(get(F::exit_interruption_info), 0x80000301u);
+  EXPECT_EQ(get(F::exit_qualification), pending_debug::bs);
+}
+
+// SDM vol. 3C, "Loading Page-Directory-Pointer-Table Entries".
+TEST_F(RealRig, PaeGuestWithoutEptGetsItsPdptesFromMemory) {
+  constexpr uint64_t kPdpt = 0x230020, kDirectory = 0x231000;
+  put(kPdpt, kDirectory | 1);
+  for (uint64_t n = 0; n < 8; ++n) put(kDirectory + 8 * n, n << 21 | 0x83);
+  code({0x0f, 0xa2});  // cpuid
+  set(F::secondary_processor_controls,
+      get(F::secondary_processor_controls) &
+          ~uint64_t{proc2::enable_ept | proc2::unrestricted_guest});
+  set(F::entry_controls, get(F::entry_controls) & ~uint64_t{entryctl::ia32e_mode_guest});
+  set(F::guest_efer, 0);
+  set(F::guest_cr3, kPdpt);
+  set(F::guest_cs_access_rights, 0xc09b);
+  ASSERT_EQ(enter(), ExitReason::cpuid);
+  EXPECT_EQ(get(F::guest_rip), kCode);
+}
+
 TEST_F(RealRig, InterruptWindowOpensAfterSti) {
   code({0x90, 0xfb, 0x90, 0x90, 0xeb, 0xfe});  // nop; sti; nop; nop; jmp self
   set(F::primary_processor_controls, get(F::primary_processor_controls) | proc::interrupt_window);

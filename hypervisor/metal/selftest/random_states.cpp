@@ -1,29 +1,13 @@
-#include "hypervisor/metal/selftest/random_states.h"
-
-#include "core/x86/msr.h"
+// VMCS states near the border of validity: one that passes, and one to three changes.
 #include "hypervisor/metal/console.h"
 #include "hypervisor/metal/selftest/guest_modes.h"
+#include "hypervisor/metal/selftest/random.h"
+#include "hypervisor/metal/selftest/search.h"
 
 namespace cupel::metal {
 namespace {
 
 using namespace x86;
-
-// SplitMix64. Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014.
-class Random {
- public:
-  explicit Random(uint64_t seed) : state_(seed) {}
-  uint64_t next() {
-    uint64_t z = state_ += 0x9e3779b97f4a7c15;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-    z = (z ^ z >> 27) * 0x94d049bb133111eb;
-    return z ^ z >> 31;
-  }
-  uint64_t below(uint64_t n) { return next() % n; }
-
- private:
-  uint64_t state_;
-};
 
 struct Mode {
   const char* name;
@@ -157,9 +141,9 @@ uint64_t changed(Random& random, uint32_t encoding, uint64_t old) {
   const uint64_t choice = random.below(8);
   uint64_t value = old ^ 1ull << random.below(bits);
   if (encoding == static_cast<uint32_t>(Field32::entry_interruption_info) && choice < 6) {
-    value = kEvents[random.below(sizeof kEvents / sizeof kEvents[0])];
+    value = random.of(kEvents);
   } else if (choice >= 6) {
-    value = kInteresting[random.below(sizeof kInteresting / sizeof kInteresting[0])];
+    value = random.of(kInteresting);
   }
   return bits == 64 ? value : value & ((1ull << bits) - 1);
 }
@@ -172,32 +156,27 @@ void keep_alive(TestVm& vm) {
   vm.set(Field32::preemption_timer_value, 0u);
 }
 
-void change_one(Lab& lab, Random& random) {
-  const FieldRow& row = kFields[random.below(sizeof kFields / sizeof kFields[0])];
+void change_one(Lab& lab, Random random, Finding& finding) {
+  const FieldRow& row = random.of(kFields);
   uint64_t old = 0;
   if (lab.cpu.vmread(row.encoding, old) != VmxStatus::succeed) return;
   const uint64_t value = changed(random, row.encoding, old);
   if (lab.cpu.vmwrite(row.encoding, value) != VmxStatus::succeed) return;
-  print(" ");
-  print(row.name);
-  print("=");
-  print(Hex{value});
+  finding.say_change(row.name, old, value);
 }
 
-void print_outcome(TestVm& vm, const Outcome& outcome) {
-  print(" -> ");
+void add_outcome(TestVm& vm, const Outcome& outcome, Finding& finding) {
+  finding.say("->");
   if (!outcome.ok()) {
     const Shown shown = show(outcome);
-    print(shown.text);
-    if (shown.has_number) print_line(" ", shown.number);
-    if (!shown.has_number) print_line();
+    finding.add(shown.text);
+    if (shown.has_number) finding.add_value("error", shown.number);
     return;
   }
   const ExitRecord exit = vm.exit();
-  print(exit.entry_failure() ? "failed " : "exit ");
-  print(to_string(exit.basic()));
-  if (exit.entry_failure()) print_line(" ", exit.qualification);
-  if (!exit.entry_failure()) print_line();
+  finding.add(exit.entry_failure() ? "failed" : "exit");
+  finding.add(to_string(exit.basic()));
+  if (exit.entry_failure()) finding.add_value("qualification", exit.qualification);
 }
 
 // Fields that TestVm leaves alone keep what the state before wrote.
@@ -206,42 +185,40 @@ void forget(Lab& lab) {
   if (!lab.outcome(lab.cpu.vmptrld(lab.vmcs)).ok()) bail_out("VMPTRLD fails");
   // A field that does not exist has nothing to forget.
   for (const FieldRow& row : kFields) (void)lab.cpu.vmwrite(row.encoding, 0);
-}
-
-void run_state(Lab& lab, uint64_t seed, uint64_t number) {
-  Random random(seed * 0x100000001b3 + number);
-  const Mode& mode = kModes[random.below(sizeof kModes / sizeof kModes[0])];
-  Controls controls = mode.controls;
-  controls.pin |= pin::preemption_timer;
-  if (!lab.offers(controls)) return print_line("state ", number, ": not offered");
-  forget(lab);
-  TestVm vm(lab, controls);
-  if (mode.make != nullptr) mode.make(vm);
-  print("state ");
-  print_unsigned(number);
-  print(": ");
-  print(mode.name);
-  for (uint64_t n = 1 + random.below(3); n != 0; --n) change_one(lab, random);
-  keep_alive(vm);
-  print_outcome(vm, vm.launch_here());
+  // What a flipped control may put to use: pages of the image, so that the outcome does not hang on
+  // what firmware left in memory.
+  const uint64_t zero = lab.zero_page.value();
+  const auto point = [&](Field64 field, uint64_t address) { (void)lab.cpu.write(field, address); };
+  for (const Field64 field : {Field64::io_bitmap_a, Field64::io_bitmap_b, Field64::msr_bitmap,
+                              Field64::vmread_bitmap, Field64::vmwrite_bitmap})
+    point(field, zero);
+  point(Field64::virtual_apic_address, lab.virtual_apic_page.value());
+  point(Field64::apic_access_address, lab.apic_access_page.value());
+  point(Field64::pml_address, lab.scratch_page.value());
+  point(Field64::ve_information_address, lab.scratch_page.value());
+  (void)lab.cpu.write(Field32::tpr_threshold, 0);
+  for (unsigned n = 0; n < kPageSize; n += 8)
+    *reinterpret_cast<volatile uint64_t*>(lab.virtual_apic_page.value() + n) = 0;
 }
 
 }  // namespace
 
-bool run_random_states(Lab& lab, uint64_t seed, uint64_t first, uint64_t count) {
-  if (!lab.offers({.pin = pin::preemption_timer})) {
-    print_line("# states need the preemption timer");
-    return false;
+void run_state(Lab& lab, const Case& c, Finding& finding) {
+  Random random(c.seed, c.number, 0);
+  const Mode& mode = random.of(kModes);
+  const uint64_t changes = 1 + random.below(3);
+  Controls controls = mode.controls;
+  controls.pin |= pin::preemption_timer;
+  if (!lab.offers(controls)) return finding.add("not offered");
+  forget(lab);
+  TestVm vm(lab, controls);
+  if (mode.make != nullptr) mode.make(vm);
+  finding.say(mode.name);
+  for (unsigned n = 0; n < changes; ++n) {
+    if (c.keeps(n)) change_one(lab, Random(c.seed, c.number, n + 1), finding);
   }
-  uint64_t efer = 0, pat = 0;
-  if (!lab.cpu.rdmsr(msr::EFER, efer) || !lab.cpu.rdmsr(msr::PAT, pat)) return false;
-  print_line("# states seed=", seed, " from=", first, " count=", count);
-  for (uint64_t n = first; n < first + count; ++n) {
-    run_state(lab, seed, n);
-    // What a state loaded and no exit control put back.
-    if (!lab.cpu.wrmsr(msr::EFER, efer) || !lab.cpu.wrmsr(msr::PAT, pat)) return false;
-  }
-  return true;
+  keep_alive(vm);
+  add_outcome(vm, vm.launch_here(), finding);
 }
 
 }  // namespace cupel::metal

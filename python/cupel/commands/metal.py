@@ -8,6 +8,7 @@ import re
 import click
 
 from cupel import metal as runs
+from cupel import metal_search as searching
 from cupel import tap
 from cupel.bochs import MODELS, missing_tools
 from cupel.errors import UserError
@@ -190,6 +191,83 @@ def coverage(profile: str, append: str, as_json: bool) -> None:
         click.echo(f"{part:8}{reached:5} of {reached + len(missing):4}{share:7.1f} %")
         for name in missing:
             click.echo(f"          not reached: {name}")
+
+
+@metal.command(epilog=EXPLANATION)
+@click.option("--states", default=50_000, type=click.IntRange(0), show_default=True,
+              help="VMCS states near the border of validity.")  # fmt: skip
+@click.option("--sequences", default=10_000, type=click.IntRange(0), show_default=True,
+              help="Instruction sequences in a guest.")  # fmt: skip
+@click.option("--epts", default=10_000, type=click.IntRange(0), show_default=True,
+              help="EPT shapes and an access each.")  # fmt: skip
+@click.option("--seed", default=1, type=click.IntRange(0), show_default=True)
+@click.option("--model", default="corei7_skylake_x", type=click.Choice(MODELS), show_default=True)
+@click.option("--profile", default="skylake-sp", show_default=True, help="Ours.")
+@json_flag
+def search(
+    states: int, sequences: int, epts: int, seed: int, model: str, profile: str, as_json: bool
+) -> None:
+    """Run generated cases on Cupel's machine and on Bochs and look up every disagreement in the
+    list tests/metal/search_deviations.md. A disagreement that is not listed ends with exit code 1."""
+    need_bochs()
+    known = searching.known_rows()
+    found = []
+    for kind, count in (("states", states), ("sequences", sequences), ("epts", epts)):
+        if count == 0:
+            continue
+        work = searching.Search(kind, seed, *searching.runners(model, profile), say=progress(kind))
+        found.append(work.run(count, known))
+    if as_json:
+        click.echo(json.dumps([search_as_json(f, seed) for f in found]))
+    else:
+        for f in found:
+            show_search(f, seed, model, profile)
+    bad = any(group.known is None for f in found for group in f.groups)
+    click.get_current_context().exit(ExitCode.VERDICT_FAILED if bad else ExitCode.OK)
+
+
+def progress(kind: str):  # type: ignore[no-untyped-def]
+    def say(what: str, done: int, total: int) -> None:
+        filled = 30 * done // max(total, 1)
+        bar = "#" * filled + "." * (30 - filled)
+        click.echo(f"\r{kind:10}[{bar}] {done} of {total} {what:12}", err=True, nl=done >= total)
+
+    return say
+
+
+def search_as_json(found: searching.Found, seed: int) -> dict:  # type: ignore[type-arg]
+    return {
+        "kind": found.kind, "seed": seed, "compared": found.compared,
+        "differing": found.differing, "seconds": found.seconds,
+        "groups": [
+            {"case": g.case, "ours": g.ours, "bochs": g.bochs, "cases": len(g.examples),
+             "right": g.known.right if g.known else None, "why": g.known.words if g.known else None,
+             "replay": g.replay(seed)}
+            for g in found.groups
+        ],
+    }  # fmt: skip
+
+
+def show_search(found: searching.Found, seed: int, model: str, profile: str) -> None:
+    for g in (g for g in found.groups if g.known is None):
+        click.echo(f"NOT LISTED, {len(g.examples)} cases: {g.case}")
+        click.echo(f"  ours:  {g.ours}\n  Bochs: {g.bochs}")
+        click.echo(f'  cupel machine --profile {profile} $(cupel metal image) '
+                   f'--append "{g.replay(seed)}"')  # fmt: skip
+        click.echo(f'  python3 -m cupel.bochs --model {model} $(cupel metal image) '
+                   f'--append "{g.replay(seed)}"')  # fmt: skip
+    by: dict[str, int] = {}
+    for g in found.groups:
+        right = {"ours": "Bochs leaves the SDM", "bochs": "ours leaves the SDM",
+                 "undefined": "left open by the SDM", "profile": "offered by one only",
+                 "": "not listed"}[g.known.right if g.known else ""]  # fmt: skip
+        by[right] = by.get(right, 0) + len(g.examples)
+    parts = [f"{count} {words}" for words, count in sorted(by.items())]
+    click.echo(
+        f"{found.compared} {found.kind}, {found.differing} differ in {len(found.groups)} groups"
+        + (": " + ", ".join(parts) if parts else "")
+        + f"; ours {found.seconds['ours']:.0f} s, Bochs {found.seconds['bochs']:.0f} s"
+    )
 
 
 @metal.command(epilog=EXPLANATION, name="image")
