@@ -1,4 +1,5 @@
 // VM exits, each handled by the whole hypervisor core.
+#include "bench/bare_engine.h"
 #include "bench/bare_kvm.h"
 #include "bench/figures.h"
 #include "bench/raw_library.h"
@@ -27,7 +28,7 @@ constexpr unsigned kRounds = 31;
 Result<Figure> on_model(const ExitLoop& loop) {
   auto vm = VmLoop::on_model(loop.kind);
   if (!vm.ok()) return std::move(vm).failure();
-  auto engine = RawLibrary::create();
+  auto engine = BareEngine::create(LoopKind::cpuid);
   if (!engine.ok()) return std::move(engine).failure();
   auto pair = take_turns(
       kRounds, [&] { return (*vm)->exit_cost(loop.reason, 30_us); },
