@@ -1,5 +1,4 @@
 // VM exits, each handled by the whole hypervisor core.
-#include "bench/bare_engine.h"
 #include "bench/bare_kvm.h"
 #include "bench/figures.h"
 #include "bench/raw_library.h"
@@ -28,7 +27,7 @@ constexpr unsigned kRounds = 31;
 Result<Figure> on_model(const ExitLoop& loop) {
   auto vm = VmLoop::on_model(loop.kind);
   if (!vm.ok()) return std::move(vm).failure();
-  auto engine = BareEngine::create(LoopKind::cpuid);
+  auto engine = RawLibrary::create();
   if (!engine.ok()) return std::move(engine).failure();
   auto pair = take_turns(
       kRounds, [&] { return (*vm)->exit_cost(loop.reason, 30_us); },

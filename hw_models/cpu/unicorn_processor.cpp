@@ -284,6 +284,7 @@ void UnicornProcessor::bus_write(uint64_t offset, unsigned size, uint64_t value)
 }
 
 uint64_t UnicornProcessor::host_tsc() const {
+  if (config_.tsc_hz == 1'000'000'000) return clock_.ticks() / VirtualClock::kTicksPerNanosecond;
   // ticks * hz / 4e9 without overflow: whole seconds first.
   constexpr uint64_t kTicksPerSecond = VirtualClock::kTicksPerNanosecond * 1'000'000'000ull;
   const uint64_t seconds = clock_.ticks() / kTicksPerSecond,

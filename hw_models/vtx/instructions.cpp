@@ -159,13 +159,6 @@ Outcome LogicalProcessor::execute_vmread(uint32_t encoding, uint64_t& value) {
   return Outcome::succeed;
 }
 
-FieldInfo LogicalProcessor::field_of_profile(uint32_t encoding) const {
-  if (!lookup_covers(encoding)) return {};
-  const FieldInfo& info = fields_[lookup_slot(encoding)];
-  const bool half = x86::is_high_access(encoding);
-  return half && info.width != x86::FieldWidth::bits64 ? FieldInfo{} : info;
-}
-
 Outcome LogicalProcessor::execute_vmwrite(uint32_t encoding, uint64_t value) {
   if (!vmx_root_) return Outcome::undefined_opcode;
   if (!has_current()) return Outcome::fail_invalid;

@@ -218,7 +218,13 @@ class LogicalProcessor final : public x86::VmxCpu, public cpu::Monitor {
   uint64_t read_field(const FieldInfo& info);
   void retire_current();  // writes the current VMCS back to its region
   void written(F field);
-  FieldInfo field_of_profile(uint32_t encoding) const;  // F::none: no such field, or no such half
+  // F::none: no such field, or no such half.
+  FieldInfo field_of_profile(uint32_t encoding) const {
+    if (!lookup_covers(encoding)) return {};
+    const FieldInfo& info = fields_[lookup_slot(encoding)];
+    const bool half = x86::is_high_access(encoding);
+    return half && info.width != x86::FieldWidth::bits64 ? FieldInfo{} : info;
+  }
   bool has_current() const { return current_ != kNoVmcs; }
 
   // entry.cpp
