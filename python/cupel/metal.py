@@ -103,6 +103,17 @@ class Timing:
     nanoseconds: float  # of one iteration
 
 
+def median_timings(runs: list[dict[str, Timing]]) -> dict[str, Timing]:
+    """Of several runs of the same benchmarks; a machine's mood changes from second to second."""
+    names = runs[0].keys()
+    return {
+        name: sorted((run[name] for run in runs if name in run), key=lambda t: t.nanoseconds)[
+            len(runs) // 2
+        ]
+        for name in names
+    }
+
+
 def timings(run: Run) -> dict[str, Timing]:
     """What the marker lines say, by the real time at which they were seen."""
     begun: dict[str, float] = {}

@@ -147,11 +147,16 @@ def need_bochs() -> None:
 @click.option("--strict", is_flag=True, help="Exit with 1 when a figure misses its bound.")
 @json_flag
 def bench(model: str, strict: bool, as_json: bool) -> None:
-    """Time the image's benchmarks on Cupel's machine and on Bochs, one after the other."""
+    """Time the image's benchmarks on Cupel's machine and on Bochs, in turns; medians of three."""
     need_bochs()
-    theirs = runs.timings(runs.on_bochs("bench=cpuid_trip iterations=500000", model))
-    theirs |= runs.timings(runs.on_bochs("bench=guest_* iterations=500", model))
-    ours = runs.timings(runs.on_machine("bench"))
+    trips, code = "bench=cpuid_trip iterations=200000", "bench=guest_* iterations=300"
+    ours_of, theirs_of = [], []
+    for _ in range(3):  # in turns, so that both meet the same machine
+        theirs_of.append(
+            runs.timings(runs.on_bochs(trips, model)) | runs.timings(runs.on_bochs(code, model))
+        )
+        ours_of.append(runs.timings(runs.on_machine("bench")))
+    ours, theirs = runs.median_timings(ours_of), runs.median_timings(theirs_of)
     rows = []
     for name, mine in ours.items():
         other = theirs.get(name)
