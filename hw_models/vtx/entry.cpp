@@ -1,6 +1,7 @@
 // VM entry. SDM vol. 3C, ch. "VM Entries".
 #include "core/probe.h"
 #include "core/x86/msr.h"
+#include "hw_models/cpu/page_walk.h"
 #include "hw_models/vtx/logical_processor.h"
 
 namespace cupel::vtx {
@@ -124,16 +125,17 @@ bool LogicalProcessor::inject_event() {
 // False: one cannot be loaded. SDM vol. 3C, "Loading Page-Directory-Pointer-Table Entries" (VM
 // entries) and "Checking and Loading Host Page-Directory-Pointer-Table Entries" (VM exits).
 bool LogicalProcessor::load_pdptes(uint64_t cr3) {
-  const bool pae = (processor_.cr(0) & x86::cr0::PG) != 0 &&
-                   (processor_.cr(4) & x86::cr4::PAE) != 0 &&
-                   (processor_.efer() & x86::efer::LMA) == 0;
-  if (!pae) return true;
-  const uint64_t too_wide = ~0ull << processor_.profile().physical_bits;
+  cpu::PagingState paging;
+  paging.cr0 = processor_.cr(0);
+  paging.cr3 = cr3;
+  paging.cr4 = processor_.cr(4);
+  paging.efer = processor_.efer();
+  paging.physical_bits = physical_bits_;
+  if (!paging.paging() || !paging.pae() || paging.long_mode()) return true;
   std::array<uint64_t, 4> entries{};
-  for (uint64_t n = 0; n < entries.size(); ++n) {
-    entries[n] = memory_.read<uint64_t>(Hpa((cr3 & 0xffffffe0) + 8 * n));
-    if ((entries[n] & 1) != 0 && (entries[n] & (too_wide | 0x1e6)) != 0) return false;
-  }
+  cpu::PhysicalAccess refused;  // no second dimension is in force here
+  if (cpu::load_pdptes(memory_, *this, paging, entries, refused) != cpu::PdpteLoad::ok)
+    return false;
   processor_.set_pdptes(entries);
   return true;
 }
